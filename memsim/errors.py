@@ -1,0 +1,43 @@
+"""Errors whose text is the line that the user reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One thing wrong with one input, printed as ``file:line:column: message`` and a hint."""
+
+    path: str
+    line: int
+    column: int
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        place = ":".join([self.path, *(str(n) for n in (self.line, self.column) if n)])
+        hint = f"\n  hint: {self.hint}" if self.hint else ""
+        return f"{place}: {self.message}{hint}"
+
+
+class MemsimError(Exception):
+    """Base of all errors that a user can cause; ``exit_code`` is what the command returns."""
+
+    exit_code = 2
+
+
+@dataclass
+class InputError(MemsimError):
+    """One or more problems with scenarios, traces, captures or options."""
+
+    problems: list[Problem] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return "\n".join(str(p) for p in self.problems)
+
+
+class TrialError(MemsimError):
+    """A trial could not be carried out."""
+
+    exit_code = 3

@@ -1,0 +1,205 @@
+"""The kernel's own constants and enums, under the kernel's own names.
+
+Source: include/linux/mmzone.h, include/linux/gfp_types.h, mm/internal.h (Linux 6.1, x86-64).
+Bit values of gfp flags are not stable between kernels, so memsim numbers them for itself and
+goes by name everywhere (see ``gfp_from_text``).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, IntFlag
+
+PAGE_SHIFT = 12
+PAGE_SIZE = 1 << PAGE_SHIFT
+MAX_PAGE_ORDER = 10
+"""Largest buddy order, inclusive (6.1 calls the exclusive bound MAX_ORDER = 11)."""
+NR_PAGE_ORDERS = MAX_PAGE_ORDER + 1
+MAX_ORDER_NR_PAGES = 1 << MAX_PAGE_ORDER
+PAGEBLOCK_ORDER = 9
+PAGEBLOCK_NR_PAGES = 1 << PAGEBLOCK_ORDER
+SECTION_PAGES = 1 << 15
+"""Pages in one SPARSEMEM section (128 MiB)."""
+PAGE_ALLOC_COSTLY_ORDER = 3
+
+MIGRATE_PCPTYPES = 3
+"""Types with per-CPU lists of their own: unmovable, movable, reclaimable."""
+NR_LOWORDER_PCP_LISTS = MIGRATE_PCPTYPES * (PAGE_ALLOC_COSTLY_ORDER + 1)
+NR_PCP_LISTS = NR_LOWORDER_PCP_LISTS + 2
+PCP_BATCH_SCALE_MAX = 5
+LRU_BATCH = 15
+"""Pages that wait on a CPU before they enter an LRU list (PAGEVEC_SIZE)."""
+
+MAX_DMA_PFN = 4096
+MAX_DMA32_PFN = 1 << 20
+MAX_PFN = 1 << 31
+"""Page frame numbers are int32 in the kernels: 8 TiB."""
+
+
+class Migratetype(IntEnum):
+    """What a pageblock, a free list or a request holds."""
+
+    UNMOVABLE = 0
+    MOVABLE = 1
+    RECLAIMABLE = 2
+    HIGHATOMIC = 3
+    CMA = 4
+    ISOLATE = 5
+
+
+MIGRATE_TYPES = len(Migratetype)
+MIGRATETYPE_NAMES = ("Unmovable", "Movable", "Reclaimable", "HighAtomic", "CMA", "Isolate")
+
+
+class ZoneType(IntEnum):
+    """Zones of one node, lowest first."""
+
+    DMA = 0
+    DMA32 = 1
+    NORMAL = 2
+    MOVABLE = 3
+    DEVICE = 4
+
+
+MAX_NR_ZONES = len(ZoneType)
+ZONE_NAMES = ("DMA", "DMA32", "Normal", "Movable", "Device")
+
+
+class Wmark(IntEnum):
+    """Zone watermarks in the order of ``zone->_watermark``."""
+
+    MIN = 0
+    LOW = 1
+    HIGH = 2
+    PROMO = 3
+
+
+NR_WMARK = len(Wmark)
+
+
+class Status(IntEnum):
+    """What became of one event of a batch."""
+
+    OK = 0
+    """Pages were handed out."""
+    NOPAGE = 1
+    """The request may not reclaim, and no zone could serve it."""
+    NEEDS_RECLAIM = 2
+    """The request would have gone on to reclaim or compaction."""
+    FREED = 3
+    """The handle's pages were freed."""
+    NOT_HELD = 4
+    """A free of a handle that holds nothing: its allocation failed."""
+
+
+class Use(IntEnum):
+    """What an allocation is for; policies map it to a type (design: type_of_request)."""
+
+    ANON = 0
+    PAGE_CACHE = 1
+    BUFFERS = 2
+    EXEC = 3
+    INODE = 4
+    DENTRY = 5
+    PAGE_TABLE = 6
+    SLAB = 7
+    KERNEL = 8
+
+
+class Gfp(IntFlag):
+    """Flags of a request, by the kernel's names without the underscores."""
+
+    NONE = 0
+    DMA = 1 << 0
+    HIGHMEM = 1 << 1
+    DMA32 = 1 << 2
+    MOVABLE = 1 << 3
+    RECLAIMABLE = 1 << 4
+    HIGH = 1 << 5
+    IO = 1 << 6
+    FS = 1 << 7
+    ZERO = 1 << 8
+    ATOMIC = 1 << 9
+    DIRECT_RECLAIM = 1 << 10
+    KSWAPD_RECLAIM = 1 << 11
+    WRITE = 1 << 12
+    NOWARN = 1 << 13
+    RETRY_MAYFAIL = 1 << 14
+    NOFAIL = 1 << 15
+    NORETRY = 1 << 16
+    MEMALLOC = 1 << 17
+    COMP = 1 << 18
+    NOMEMALLOC = 1 << 19
+    HARDWALL = 1 << 20
+    THISNODE = 1 << 21
+    ACCOUNT = 1 << 22
+    ZEROTAGS = 1 << 23
+    SKIP_ZERO = 1 << 24
+    SKIP_KASAN = 1 << 25
+    NOLOCKDEP = 1 << 26
+    NO_OBJ_EXT = 1 << 27
+
+    RECLAIM = DIRECT_RECLAIM | KSWAPD_RECLAIM
+
+
+_G = Gfp
+GFP_COMPOSITES: dict[str, Gfp] = {
+    "GFP_ATOMIC": _G.HIGH | _G.ATOMIC | _G.KSWAPD_RECLAIM,
+    "GFP_KERNEL": _G.RECLAIM | _G.IO | _G.FS,
+    "GFP_KERNEL_ACCOUNT": _G.RECLAIM | _G.IO | _G.FS | _G.ACCOUNT,
+    "GFP_NOWAIT": _G.KSWAPD_RECLAIM,
+    "GFP_NOIO": _G.RECLAIM,
+    "GFP_NOFS": _G.RECLAIM | _G.IO,
+    "GFP_USER": _G.RECLAIM | _G.IO | _G.FS | _G.HARDWALL,
+    "GFP_DMA": _G.DMA,
+    "GFP_DMA32": _G.DMA32,
+    "GFP_HIGHUSER": _G.RECLAIM | _G.IO | _G.FS | _G.HARDWALL | _G.HIGHMEM,
+    "GFP_HIGHUSER_MOVABLE": _G.RECLAIM | _G.IO | _G.FS | _G.HARDWALL | _G.HIGHMEM | _G.MOVABLE,
+    "GFP_TRANSHUGE_LIGHT": _G.IO | _G.FS | _G.HARDWALL | _G.HIGHMEM | _G.MOVABLE | _G.COMP
+    | _G.NOMEMALLOC | _G.NOWARN,
+    "GFP_TRANSHUGE": _G.DIRECT_RECLAIM | _G.IO | _G.FS | _G.HARDWALL | _G.HIGHMEM | _G.MOVABLE
+    | _G.COMP | _G.NOMEMALLOC | _G.NOWARN,
+    "none": _G.NONE,
+}
+_GFP_ALIASES = {
+    "__GFP_REPEAT": _G.RETRY_MAYFAIL,
+    "__GFP_SKIP_KASAN_POISON": _G.SKIP_KASAN,
+    "__GFP_SKIP_KASAN_UNPOISON": _G.SKIP_KASAN,
+    "__GFP_WAIT": _G.RECLAIM,
+}
+GFP_NAMES: dict[str, Gfp] = {
+    **GFP_COMPOSITES,
+    **{f"__GFP_{flag.name}": flag for flag in Gfp if flag.name},
+    "__GFP_RECLAIM": _G.RECLAIM,
+    **_GFP_ALIASES,
+}
+
+
+def gfp_from_text(text: str) -> Gfp:
+    """Read ``GFP_KERNEL|__GFP_ZERO`` as it stands in traces and scenarios.
+
+    Raises KeyError with the first unknown name.
+    """
+    mask = Gfp.NONE
+    for name in text.split("|"):
+        mask |= GFP_NAMES[name.strip()]
+    return mask
+
+
+def gfp_zone(gfp: Gfp) -> ZoneType:
+    """Say the highest zone that a request may use (spec 3.2; include/linux/gfp.h, gfp_zone, 6.1)."""
+    if gfp & Gfp.DMA:
+        return ZoneType.DMA
+    if gfp & Gfp.DMA32:
+        return ZoneType.DMA32
+    if gfp & Gfp.MOVABLE and gfp & Gfp.HIGHMEM:
+        return ZoneType.MOVABLE
+    return ZoneType.NORMAL
+
+
+def gfp_migratetype(gfp: Gfp) -> Migratetype:
+    """Say the type of a request when pages are grouped by mobility (gfp_migratetype, 6.1)."""
+    if gfp & Gfp.MOVABLE:
+        return Migratetype.MOVABLE
+    if gfp & Gfp.RECLAIMABLE:
+        return Migratetype.RECLAIMABLE
+    return Migratetype.UNMOVABLE

@@ -1,0 +1,144 @@
+"""Record types that travel between the layers, and the declaration of result columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memsim.mm import Gfp, Use
+
+OP_FREE = 0x80
+"""Bit of ``AllocBatch.op`` that says: free the handle. The low four bits are the order."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a result table."""
+
+    name: str
+    unit: str
+    doc: str
+    better: Literal["higher", "lower", "neither"] = "neither"
+    tolerance: float = 0.0
+    """Relative difference that ``memsim check`` lets pass; 0 means exact."""
+    dtype: Literal["int64", "float64", "str"] = "int64"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One class of requests: everything about an allocation but its order, CPU and time.
+
+    ``nodes`` are the nodes it may use (None: all); ``preferred`` is the node whose zonelist is
+    walked (None: the node of the requesting CPU).
+    """
+
+    gfp: Gfp
+    use: Use
+    nodes: tuple[int, ...] | None = None
+    preferred: int | None = None
+    lru: bool = False
+    """The pages go onto an LRU list (user memory and page cache): they can be migrated."""
+
+
+class AllocBatch(NamedTuple):
+    """Requests of one stream, sorted by time (struct of arrays, all of length n)."""
+
+    time: NDArray[np.int64]
+    """Nanoseconds since the start of the trial."""
+    op: NDArray[np.uint8]
+    """Order 0..10, plus OP_FREE for a free of that order."""
+    request: NDArray[np.uint16]
+    """Row of the stream's ``requests``; ignored by frees."""
+    cpu: NDArray[np.uint16]
+    handle: NDArray[np.int32]
+    """What the pages are known by until they are freed, 0 .. stream.handles-1."""
+
+
+class Outcome(NamedTuple):
+    """What became of each event of a batch (arrays of length n)."""
+
+    pfn: NDArray[np.int32]
+    """First page handed out or freed, -1 if none."""
+    status: NDArray[np.uint8]
+    """mm.Status."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """All that one workload will ask for: an open loop, whatever becomes of its requests."""
+
+    requests: tuple[Request, ...]
+    handles: int
+    """Upper bound of the handles that the batches use; a freed handle may be used again."""
+    batches: Iterable[AllocBatch]
+    """Sorted by time within and across batches."""
+    observe: bool = False
+    """Each allocation of this stream is a row of high_order.csv (probes)."""
+    notes: tuple[str, ...] = ()
+    """Sentences that the run prints below its tables (what a replay had to leave out)."""
+
+
+@dataclass(frozen=True)
+class ZoneInfo:
+    """A populated zone as the tables name it."""
+
+    node: int
+    name: str
+    start_pfn: int
+    spanned: int
+    present: int
+    managed: int
+    hotpluggable_pages: int
+    """Pages of the zone in memory that is meant to be removed (hotpluggable nodes, DIMMs)."""
+
+
+class Census(NamedTuple):
+    """A count of everything at one instant (integers only).
+
+    Z zones, O = 11 orders, M = 6 migratetypes.
+    """
+
+    free_blocks: NDArray[np.int64]
+    """(Z, O, M) blocks on the free lists, by the list they stand on."""
+    pageblocks: NDArray[np.int64]
+    """(Z, M) pageblocks by type."""
+    mixed_pageblocks: NDArray[np.int64]
+    """(Z,) pageblocks that hold pages allocated for a type other than their own."""
+    pcp_pages: NDArray[np.int64]
+    """(Z,) pages on per-CPU lists."""
+    unmovable_hotpluggable: NDArray[np.int64]
+    """(Z,) allocated pages that cannot be migrated and lie in hot-pluggable memory."""
+
+
+class Probes(NamedTuple):
+    """Observed allocation attempts of a trial (struct of arrays)."""
+
+    time: NDArray[np.int64]
+    order: NDArray[np.int64]
+    request: NDArray[np.int64]
+    """Row of TrialRecord.probe_requests."""
+    phase: NDArray[np.int64]
+    """Row of TrialRecord.probe_phases (the name of the workload or event that asked)."""
+    zone: NDArray[np.int64]
+    """Row of TrialRecord.zones that served it, -1 if none did."""
+    status: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """What a trial leaves behind for the metrics: counters, a census, the probes."""
+
+    zones: tuple[ZoneInfo, ...]
+    vmstat: Mapping[str, int]
+    """System-wide counters with their /proc/vmstat names, and memsim's own."""
+    zone_vmstat: tuple[Mapping[str, int], ...]
+    """numa_hit, numa_miss, numa_foreign, numa_local, numa_other of each zone."""
+    census: Census
+    probes: Probes
+    probe_requests: tuple[Request, ...]
+    probe_phases: tuple[str, ...]
+    notes: tuple[str, ...]

@@ -1,0 +1,78 @@
+"""OUTSIDE FORMATS: one file per trace format that memsim reads.
+
+A trace file defines ``sniff(head: bytes) -> bool`` (does this look like mine? ``head`` is the
+first 64 KiB, already decompressed) and ``read(path) -> TraceTable``; its docstring is what
+``memsim list traces`` prints. ``read_trace`` picks the format. Every line is accounted for:
+parsed + skipped by rule + unknown = total.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class TraceEvent(IntEnum):
+    """Events that memsim understands; all others are skipped by rule or unknown."""
+
+    MM_PAGE_ALLOC = 0
+    MM_PAGE_FREE = 1
+    MM_PAGE_FREE_BATCHED = 2
+    MM_PAGE_ALLOC_ZONE_LOCKED = 3
+    MM_PAGE_PCPU_DRAIN = 4
+    MM_PAGE_ALLOC_EXTFRAG = 5
+    MARKER = 6
+    MM_COMPACTION_BEGIN = 7
+    MM_MIGRATE_PAGES = 8
+
+
+@dataclass(frozen=True)
+class Accounting:
+    """What became of every line of a text trace."""
+
+    total: int = 0
+    parsed: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+    """Rule (header, blank, name of a known but unused event) -> lines."""
+    unknown: int = 0
+    unknown_examples: tuple[str, ...] = ()
+    """The first few unknown lines, as ``line number: text``."""
+    lost_events: int = 0
+
+
+@dataclass(frozen=True)
+class TraceTable:
+    """A trace as arrays of length n, in the order of the file sorted by time (stable)."""
+
+    time: NDArray[np.int64]
+    """Nanoseconds of the trace clock."""
+    event: NDArray[np.uint8]
+    """TraceEvent."""
+    cpu: NDArray[np.uint16]
+    pfn: NDArray[np.int64]
+    """-1: a failed allocation, or an event without a page."""
+    order: NDArray[np.int8]
+    """-1 where the event has none."""
+    migratetype: NDArray[np.int8]
+    """By mm.Migratetype; -1 where the event has none. Of an extfrag event: alloc_migratetype."""
+    gfp: NDArray[np.int16]
+    """Row of ``gfp_texts``; -1 where the event has none."""
+    fallback_order: NDArray[np.int8]
+    """extfrag only, else -1."""
+    fallback_migratetype: NDArray[np.int8]
+    """extfrag only, else -1."""
+    change_ownership: NDArray[np.int8]
+    """extfrag only, else -1."""
+    percpu_refill: NDArray[np.int8]
+    """zone_locked only, else -1."""
+    marker: NDArray[np.int16]
+    """Row of ``marker_texts`` for MARKER, else -1."""
+    gfp_texts: tuple[str, ...]
+    marker_texts: tuple[str, ...]
+    accounting: Accounting
+
+    def __len__(self) -> int:
+        return len(self.time)
