@@ -7,14 +7,15 @@ from architecture.source_tree import ROOT, imports, python_files
 
 LAYERS = """
     mm units errors
-    kernels
+    kernels expect memblock watermarks zonelists
+    boot_options
+    zones
     scenario schema
     plugins
     policies metrics traces
     workloads
-    watermarks zonelists
     mm_init
-    memory
+    memory rules
     simulate
     load results
     execute
