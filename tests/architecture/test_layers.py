@@ -6,8 +6,8 @@ import pytest
 from architecture.source_tree import ROOT, imports, python_files
 
 LAYERS = """
-    mm units errors
-    kernels expect memblock watermarks zonelists
+    mm units errors content
+    kernels expect cmdline paths memblock watermarks zonelists
     boot_options
     zones
     scenario schema
