@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+
+def visible(text: str) -> str:
+    """Escape what does not print, so that text of a user cannot steer the terminal."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Say which known name was probably meant, or what is known."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name[:80], names, n=1)
+    if close:
+        return f'did you mean "{close[0]}"?'
+    return f"known: {', '.join(names)}" if names else "there is none"
 
 
 @dataclass(frozen=True, order=True)
@@ -17,8 +35,8 @@ class Problem:
 
     def __str__(self) -> str:
         place = ":".join([self.path, *(str(n) for n in (self.line, self.column) if n)])
-        hint = f"\n  hint: {self.hint}" if self.hint else ""
-        return f"{place}: {self.message}{hint}"
+        hint = f"\n  hint: {visible(self.hint)}" if self.hint else ""
+        return f"{visible(place)}: {visible(self.message)}{hint}"
 
 
 class MemsimError(Exception):

@@ -45,6 +45,14 @@ _CMDLINE_SIZE = re.compile(r"(0x[0-9a-fA-F]{1,16}|[0-9]{1,20})([KMGTPkmgtp]?|%)"
 _SPAN = re.compile(r"([0-9]{1,10})(?:(?:-|\.\.)([0-9]{1,10}))?", re.ASCII)
 
 
+class HintedError(ValueError):
+    """A value that was refused, with a hint for whoever wrote it."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        self.hint = hint
+        super().__init__(message)
+
+
 def describe(value: object) -> str:
     """Name a value from a file as an error message shows it, shortened."""
     match value:
@@ -202,7 +210,7 @@ def format_int_set(values: tuple[int, ...]) -> str | list[int]:
 
 
 def _existing(value: str, info: ValidationInfo) -> str:
-    # Only the loader knows the folder of the scenario; it collects what it must hash.
+    # Only the loader knows the folder of the scenario and collects what it must hash.
     if info.context is None:
         return value
     path = Path(info.context["directory"], value)
@@ -210,6 +218,20 @@ def _existing(value: str, info: ValidationInfo) -> str:
         raise ValueError(f"file {describe(value)} does not exist")
     info.context["inputs"].add(value)
     return value
+
+
+def _known_node(value: int, info: ValidationInfo) -> int:
+    nodes = info.context and info.context["nodes"]
+    if nodes and value not in nodes:
+        listed = " and ".join(", ".join(map(str, nodes)).rsplit(", ", 1))
+        raise HintedError(f"node {value} does not exist", f"nodes are {listed}")
+    return value
+
+
+def _known_nodes(values: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+    for value in values:
+        _known_node(value, info)
+    return values
 
 
 def _schema(example: str, doc: str) -> WithJsonSchema:
@@ -260,6 +282,10 @@ IntSet = Annotated[
     ),
 ]
 """Integers, written ``0-7``, ``1..10`` or ``[1, 2]``."""
+NodeSet = Annotated[IntSet, AfterValidator(_known_nodes)]
+"""An IntSet of nodes of the machine."""
+NodeId = Annotated[int, AfterValidator(_known_node)]
+"""A node of the machine."""
 InputPath = Annotated[
     str, AfterValidator(_existing), WithJsonSchema({"type": "string", "format": "path"})
 ]

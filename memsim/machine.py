@@ -1,0 +1,130 @@
+"""The machine of an experiment: nodes, memory modules, tunables, as a scenario describes them."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+
+from memsim.content import canonical_json
+from memsim.errors import suggest
+from memsim.mm import PAGE_SIZE, SECTION_PAGES
+from memsim.units import Bytes, Duration, HintedError, InputPath, IntSet, describe
+
+PROFILES = ("linux-6.1",)
+SECTION_BYTES = SECTION_PAGES * PAGE_SIZE
+LOCAL_DISTANCE, REMOTE_DISTANCE = 10, 20
+
+
+def _profile(text: str) -> str:
+    if text not in PROFILES:
+        raise HintedError(
+            f"profile {describe(text)} is not in this version", suggest(text, PROFILES)
+        )
+    return text
+
+
+Profile = Annotated[
+    str, AfterValidator(_profile), WithJsonSchema({"type": "string", "enum": list(PROFILES)})
+]
+
+
+class Model(BaseModel):
+    """Frozen, hashable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @cached_property
+    def canonical(self) -> str:
+        """The content as JSON with sorted keys, defaults written out."""
+        return canonical_json(self.model_dump(mode="json", by_alias=True))
+
+    def __hash__(self) -> int:
+        return hash(self.canonical)
+
+
+class Dimm(Model):
+    """A memory module that can be unplugged."""
+
+    size: Bytes
+    online: Literal["movable", "kernel", "auto"] = "auto"
+    """The zone that its blocks are onlined to (spec 1.3)."""
+
+
+class Node(Model):
+    """A NUMA node: CPUs and memory that are near each other."""
+
+    id: int = Field(ge=0)
+    cpus: IntSet = ()
+    memory: Bytes = 0
+    hotpluggable: bool = False
+    dimms: tuple[Dimm, ...] = ()
+
+    @property
+    def total(self) -> int:
+        """Bytes of the node with all its DIMMs."""
+        return self.memory + sum(dimm.size for dimm in self.dimms)
+
+
+class Swap(Model):
+    """A swap device."""
+
+    size: Bytes
+    read: Duration = 60_000
+    write: Duration = 80_000
+
+
+class Vm(Model):
+    """Tunables below /proc/sys/vm, and the mode of transparent huge pages."""
+
+    swappiness: int = Field(60, ge=0, le=200)
+    min_free_kbytes: Annotated[int, Field(ge=0, le=1 << 32)] | Literal["auto"] = "auto"
+    watermark_boost_factor: int = Field(15_000, ge=0, le=1 << 30)
+    watermark_scale_factor: int = Field(10, ge=1, le=3000)
+    lowmem_reserve_ratio: tuple[int, int, int, int] = (256, 256, 32, 0)
+    percpu_pagelist_high_fraction: int = Field(0, ge=0, le=1 << 30)
+    thp: Literal["always", "madvise", "never"] = "madvise"
+
+
+class Costs(Model):
+    """How long things take; never validated against hardware (spec history-2005 6)."""
+
+    page_copy: Duration = 400
+    page_bookkeeping: Duration = 700
+    tlb_flush: Duration = 1000
+    tlb_flush_per_cpu: Duration = 200
+
+
+class Machine(Model):
+    """A NUMA machine, or a capture of a real one."""
+
+    profile: Profile = "linux-6.1"
+    nodes: tuple[Node, ...] = ()
+    block_size: Bytes | None = None
+    distances: tuple[tuple[int, ...], ...] | None = None
+    swap: Swap | None = None
+    vm: Vm = Vm()
+    cma: Bytes = 0
+    costs: Costs = Costs()
+    from_: InputPath | None = Field(None, alias="from")
+
+    @property
+    def total(self) -> int:
+        """Bytes of all nodes with all DIMMs."""
+        return sum(node.total for node in self.nodes)
+
+    @property
+    def memory_block_size(self) -> int:
+        """Bytes of a memory block: as written, else as on bare metal (spec 1.2)."""
+        if self.block_size is not None:
+            return self.block_size
+        return SECTION_BYTES if self.total < 64 << 30 else 2 << 30
+
+    @property
+    def distance_matrix(self) -> tuple[tuple[int, ...], ...]:
+        """Distances between nodes as written, else 10 on the diagonal and 20 elsewhere."""
+        ids = range(len(self.nodes))
+        return self.distances or tuple(
+            tuple(LOCAL_DISTANCE if a == b else REMOTE_DISTANCE for b in ids) for a in ids
+        )

@@ -1,0 +1,315 @@
+"""The vocabulary of an experiment: machine, policies, workloads, events, and their trials.
+
+Everything here is frozen, hashable and picklable, and says no more than the scenario file says;
+whether it makes sense together is the business of ``memsim.rules``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
+
+from memsim.cmdline import Cmdline, parse_cmdline
+from memsim.content import canonical_json, sha256, sources_digest
+from memsim.errors import suggest
+from memsim.expect import Expectation, parse_expectation
+from memsim.machine import Machine, Model, Profile
+from memsim.mm import GFP_NAMES, MAX_PAGE_ORDER, gfp_from_text
+from memsim.paths import resolve, with_value
+from memsim.units import Duration, HintedError, IntSet, describe
+
+EVENTS = ("probe",)
+LATER_EVENTS = ("migrate_pages", "offline")
+
+
+def _cmdline(text: str) -> str:
+    parse_cmdline(text)
+    return text
+
+
+def _gfp(text: str) -> str:
+    try:
+        gfp_from_text(text)
+    except KeyError as unknown:
+        flag = str(unknown.args[0])
+        raise HintedError(
+            f"there is no gfp flag {describe(flag)}", suggest(flag, GFP_NAMES)
+        ) from None
+    return text
+
+
+def _expectation(text: str) -> str:
+    parse_expectation(text)
+    return text
+
+
+def _do(text: str) -> str:
+    if text in LATER_EVENTS:
+        raise HintedError(f"event {describe(text)} is not in this version", suggest("", EVENTS))
+    if text not in EVENTS:
+        raise HintedError(f"there is no event {describe(text)}", suggest(text, EVENTS))
+    return text
+
+
+def _positive(value: int) -> int:
+    if value == 0:
+        raise ValueError("expected more than 0, found 0")
+    return value
+
+
+def _some(values: tuple[int, ...]) -> tuple[int, ...]:
+    if not values:
+        raise ValueError("expected at least one number, found none")
+    return values
+
+
+def _orders(values: tuple[int, ...]) -> tuple[int, ...]:
+    for order in _some(values):
+        if order > MAX_PAGE_ORDER:
+            raise ValueError(f"expected orders from 0 to {MAX_PAGE_ORDER}, found {order}")
+    return values
+
+
+GfpText = Annotated[
+    str,
+    AfterValidator(_gfp),
+    WithJsonSchema({"type": "string", "examples": ["GFP_KERNEL|__GFP_NORETRY"]}),
+]
+"""Flags of a request by name; ``mm.gfp_from_text`` gives their value."""
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+"""What a policy or workload is called; without dots, for paths address it by this name."""
+
+
+class PolicySpec(Model):
+    """A named variant: a placement policy with its options, and a kernel command line."""
+
+    model_config = ConfigDict(extra="allow")
+
+    placement: str
+    cmdline: Annotated[str, AfterValidator(_cmdline)] = ""
+    profile: Profile | None = None
+
+    @property
+    def kernel(self) -> Cmdline:
+        """The kernel command line, understood."""
+        return parse_cmdline(self.cmdline)
+
+    @property
+    def options(self) -> dict[str, JsonValue]:
+        """The options of the placement policy, as written."""
+        return dict(self.model_extra or {})
+
+
+class WorkloadSpec(Model):
+    """A workload: its kind, and the knobs of that kind as written."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: str
+
+    @property
+    def params(self) -> dict[str, JsonValue]:
+        """The knobs, as written."""
+        return dict(self.model_extra or {})
+
+
+class Event(Model):
+    """Something that happens to the machine at one instant or at regular ones.
+
+    ``probe`` tries to allocate ``attempts`` blocks of each order and frees them at once unless
+    they are held.
+    """
+
+    do: Annotated[
+        str, AfterValidator(_do), WithJsonSchema({"type": "string", "enum": list(EVENTS)})
+    ]
+    at: Duration | None = None
+    every: Annotated[Duration, AfterValidator(_positive)] | None = None
+    until: Duration | None = None
+    orders: Annotated[IntSet, AfterValidator(_orders)]
+    attempts: int = Field(1, ge=1, le=1_000_000)
+    gfp: GfpText = "GFP_KERNEL"
+    hold: bool = False
+    node: int | None = Field(None, ge=0)
+
+    @model_validator(mode="after")
+    def _when(self) -> Event:
+        if (self.at is None) == (self.every is None):
+            raise ValueError('expected either "at" or "every"')
+        if self.until is not None and self.every is None:
+            raise ValueError('"until" goes with "every"')
+        return self
+
+    def times(self, duration_ns: int) -> range:
+        """Return the instants in nanoseconds: ``at``, or each ``every`` to the end, inclusive."""
+        if self.every is None:
+            return range(self.at or 0, (self.at or 0) + 1)
+        last = duration_ns if self.until is None else min(self.until, duration_ns)
+        return range(self.every, last + 1, self.every)
+
+
+class ScenarioText(Model):
+    """What a scenario file says."""
+
+    memsim: Literal[1]
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+    title: Annotated[str, StringConstraints(max_length=200)] = ""
+    duration: Annotated[Duration, AfterValidator(_positive)]
+    seeds: Annotated[IntSet, AfterValidator(_some)] = (1,)
+    policies: Annotated[dict[Name, PolicySpec], Field(min_length=1)]
+    machine: Machine
+    workloads: dict[Name, WorkloadSpec] = Field({})
+    events: tuple[Event, ...] = ()
+    axes: dict[str, Annotated[tuple[JsonValue, ...], Field(min_length=1)]] = Field({})
+    expect: tuple[Annotated[str, AfterValidator(_expectation)], ...] = ()
+
+    @property
+    def expectations(self) -> tuple[Expectation, ...]:
+        """The lines of ``expect``, understood."""
+        return tuple(parse_expectation(text) for text in self.expect)
+
+    @property
+    def trial_count(self) -> int:
+        """How many trials policies, axes and seeds expand to."""
+        points = 1
+        for values in self.axes.values():
+            points *= len(values)
+        return len(self.policies) * points * len(self.seeds)
+
+
+Point = tuple[tuple[str, str], ...]
+"""One value of each axis: (path, value as text)."""
+
+
+class Scenario(ScenarioText):
+    """A valid scenario, with what loading it found out."""
+
+    directory: str = "."
+    """Folder that paths in the scenario are relative to."""
+    source: str = ""
+    """The text of the file."""
+    overrides: tuple[str, ...] = ()
+    """Every ``--set`` that was applied."""
+    inputs: tuple[tuple[str, str], ...] = ()
+    """Path as written and SHA-256 of each file or folder that trials read, sorted."""
+
+    @property
+    def baseline(self) -> str:
+        """The policy that others are compared with: the first."""
+        return next(iter(self.policies))
+
+    @property
+    def written(self) -> dict[str, Any]:
+        """What the file says, as plain data with units."""
+        return self.model_dump(
+            mode="json",
+            by_alias=True,
+            exclude_unset=True,
+            include=set(ScenarioText.model_fields),
+        )
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 of all that decides the results: text, input files, engine sources."""
+        engine = {name: engine_digest(self, name) for name in self.policies}
+        return sha256([canonical_json(self.written), self.inputs, engine])
+
+    def only(self, policies: tuple[str, ...]) -> Scenario:
+        """Keep these policies, in the scenario's order, and what concerns them."""
+        gone = set(self.policies) - set(policies)
+        kept = {name: spec for name, spec in self.policies.items() if name not in gone}
+        lost = {f"policies.{name}" for name in gone}
+        axes = {
+            path: values
+            for path, values in self.axes.items()
+            if ".".join(path.split(".")[:2]) not in lost
+        }
+        expect = tuple(e.text for e in self.expectations if e.policy not in gone)
+        return self.model_copy(update={"policies": kept, "axes": axes, "expect": expect})
+
+    def at(self, values: Mapping[str, JsonValue]) -> Scenario:
+        """Put a value at each path, as if it had been written there; the axes are then gone."""
+        data = self.written
+        data.pop("axes", None)
+        for path, value in values.items():
+            data = with_value(data, resolve(data, path), value)
+        text = ScenarioText.model_validate_json(json.dumps(data), strict=True)
+        return Scenario.model_construct(
+            text.model_fields_set, **dict(text), directory=self.directory, inputs=self.inputs
+        )
+
+    def trials(self) -> Iterator[Trial]:
+        """Expand policies x axes x seeds, in this order."""
+        points: list[tuple[Point, Scenario]] = []
+        for values in itertools.product(*self.axes.values()):
+            chosen = dict(zip(self.axes, values, strict=True))
+            point = tuple((path, as_text(value)) for path, value in chosen.items())
+            points.append((point, self.at(chosen)))
+        for policy in self.policies:
+            for point, scenario in points:
+                for seed in self.seeds:
+                    yield Trial(scenario, policy, point, seed)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One simulation: a scenario without axes, one of its policies, one seed."""
+
+    scenario: Scenario
+    policy: str
+    point: Point
+    """Where on the axes the scenario was taken; it is applied already."""
+    seed: int
+
+    @property
+    def spec(self) -> PolicySpec:
+        """The policy under trial."""
+        return self.scenario.policies[self.policy]
+
+    @property
+    def profile(self) -> str:
+        """The kernel under trial: the policy's, else the machine's."""
+        return self.spec.profile or self.scenario.machine.profile
+
+    @cached_property
+    def name(self) -> str:
+        """SHA-256 of all that decides the outcome; other policies and seeds do not."""
+        s = self.scenario
+        parts = [
+            s.machine.canonical,
+            {name: spec.canonical for name, spec in s.workloads.items()},
+            [event.canonical for event in s.events],
+            s.duration,
+            self.spec.canonical,
+            s.inputs,
+            engine_digest(s, self.policy),
+            self.policy,
+            self.point,
+            self.seed,
+        ]
+        return sha256(parts)
+
+
+def as_text(value: JsonValue) -> str:
+    """Write the value of an axis as a table shows it."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def engine_digest(scenario: ScenarioText, policy: str) -> str:
+    """SHA-256 of the sources that decide the outcome of a policy's trials."""
+    kinds = sorted({spec.kind for spec in scenario.workloads.values()})
+    return sources_digest(scenario.policies[policy].placement, tuple(kinds))
