@@ -54,8 +54,8 @@ def _is_import(func: ast.expr) -> bool:
 
 
 def words(text: str) -> list[str]:
-    """The words of a text without its markup, to compare code with prose."""
-    return re.findall(r"[A-Za-z0-9_]+", text)
+    """The words of a text without case and markup, to compare code with prose."""
+    return re.findall(r"[a-z0-9_]+", text.lower())
 
 
 def doc_text(root: Path, *patterns: str) -> str:

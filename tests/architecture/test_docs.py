@@ -123,7 +123,7 @@ def project(tmp_path):
         "docs/model.md": "## Unlike Linux\n\n- Pages never go\n  `cold` here, for simplicity.\n",
         "memsim/policies/light.py": "",
         "memsim/cli/run.py": "@click.command()\ndef run_():\n    pass\n",
-        "memsim/memory.py": f"# {MARK} Pages never go cold\n# here, for simplicity.\n",
+        "memsim/memory.py": f"# {MARK} pages never go cold\n# here, for simplicity.\n",
         "scenarios/first.yaml": "",
     }
     for name, text in texts.items():
@@ -155,7 +155,7 @@ def test_a_difference_in_a_docstring_is_found(project):
 def test_a_documented_difference_that_is_gone_is_found(project):
     (project / "memsim/memory.py").write_text("")
     assert difference_faults(project) == [
-        "in docs/model.md without code: Pages never go cold here for"
+        "in docs/model.md without code: pages never go cold here for"
     ]
 
 

@@ -16,6 +16,7 @@ LAYERS = """
     workloads
     mm_init
     memory rules
+    start
     simulate
     load results
     execute
