@@ -34,6 +34,9 @@ MAX_DMA32_PFN = 1 << 20
 MAX_PFN = 1 << 31
 """Page frame numbers are int32 in the kernels: 8 TiB."""
 
+OP_FREE = 0x80
+"""Bit of an event's op that says: free the handle. The low four bits are the order."""
+
 
 class Migratetype(IntEnum):
     """What a pageblock, a free list or a request holds."""
@@ -154,10 +157,23 @@ GFP_COMPOSITES: dict[str, Gfp] = {
     "GFP_DMA32": _G.DMA32,
     "GFP_HIGHUSER": _G.RECLAIM | _G.IO | _G.FS | _G.HARDWALL | _G.HIGHMEM,
     "GFP_HIGHUSER_MOVABLE": _G.RECLAIM | _G.IO | _G.FS | _G.HARDWALL | _G.HIGHMEM | _G.MOVABLE,
-    "GFP_TRANSHUGE_LIGHT": _G.IO | _G.FS | _G.HARDWALL | _G.HIGHMEM | _G.MOVABLE | _G.COMP
-    | _G.NOMEMALLOC | _G.NOWARN,
-    "GFP_TRANSHUGE": _G.DIRECT_RECLAIM | _G.IO | _G.FS | _G.HARDWALL | _G.HIGHMEM | _G.MOVABLE
-    | _G.COMP | _G.NOMEMALLOC | _G.NOWARN,
+    "GFP_TRANSHUGE_LIGHT": _G.IO
+    | _G.FS
+    | _G.HARDWALL
+    | _G.HIGHMEM
+    | _G.MOVABLE
+    | _G.COMP
+    | _G.NOMEMALLOC
+    | _G.NOWARN,
+    "GFP_TRANSHUGE": _G.DIRECT_RECLAIM
+    | _G.IO
+    | _G.FS
+    | _G.HARDWALL
+    | _G.HIGHMEM
+    | _G.MOVABLE
+    | _G.COMP
+    | _G.NOMEMALLOC
+    | _G.NOWARN,
     "none": _G.NONE,
 }
 _GFP_ALIASES = {

@@ -11,9 +11,6 @@ from numpy.typing import NDArray
 
 from memsim.mm import Gfp, Use
 
-OP_FREE = 0x80
-"""Bit of ``AllocBatch.op`` that says: free the handle. The low four bits are the order."""
-
 
 @dataclass(frozen=True)
 class Column:
@@ -50,7 +47,7 @@ class AllocBatch(NamedTuple):
     time: NDArray[np.int64]
     """Nanoseconds since the start of the trial."""
     op: NDArray[np.uint8]
-    """Order 0..10, plus OP_FREE for a free of that order."""
+    """Order 0..10, plus mm.OP_FREE for a free of that order."""
     request: NDArray[np.uint16]
     """Row of the stream's ``requests``; ignored by frees."""
     cpu: NDArray[np.uint16]
@@ -76,6 +73,9 @@ class Stream:
     """Upper bound of the handles that the batches use; a freed handle may be used again."""
     batches: Iterable[AllocBatch]
     """Sorted by time within and across batches."""
+    before: NDArray[np.int64] | None = None
+    """pfns that the last ``len(before)`` handles hold when the trial starts, if they are allocated
+    in the machine's start state; -1 for a handle that holds nothing yet."""
     observe: bool = False
     """Each allocation of this stream is a row of high_order.csv (probes)."""
     notes: tuple[str, ...] = ()

@@ -1,0 +1,156 @@
+"""The one door to numba: compilation, its cache, pointers, prefetch.
+
+With ``NUMBA_DISABLE_JIT=1`` every name here is the identity or a no-op, and the kernels are
+ordinary Python on ordinary numpy arrays.
+
+numba's own cache does not notice an edited callee in another file, so the cache directory is named
+by a hash of all kernel sources and of ``mm.py``, whose constants are baked in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from numpy.typing import NDArray
+
+F = TypeVar("F", bound=Callable[..., Any])
+_HERE = Path(__file__).parent
+
+
+def source_hash() -> str:
+    """Hash the sources that decide what the compiled kernels do (16 hexadecimal digits)."""
+    digest = hashlib.sha256()
+    for path in (*sorted(_HERE.glob("*.py")), _HERE.parent / "mm.py"):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _cache_roots() -> list[Path]:
+    roots = []
+    if asked := os.environ.get("MEMSIM_CACHE_DIR"):
+        roots.append(Path(asked))
+    if xdg := os.environ.get("XDG_CACHE_HOME"):
+        roots.append(Path(xdg) / "memsim")
+    if home := os.environ.get("HOME"):
+        roots.append(Path(home) / ".cache" / "memsim")
+    uid = os.getuid() if hasattr(os, "getuid") else 0
+    roots.append(Path(tempfile.gettempdir()) / f"memsim-{uid}")
+    return roots
+
+
+def _private_directory(path: Path) -> bool:
+    """Make ``path`` if need be; say whether it is ours alone and can be written."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        info = path.stat()
+        if hasattr(os, "getuid") and info.st_uid != os.getuid():
+            return False
+        path.chmod(0o700)
+    except OSError:
+        return False
+    return os.access(path, os.W_OK | os.X_OK)
+
+
+def cache_directory() -> Path | None:
+    """Return the directory of compiled kernels, None if none can be written.
+
+    The first of MEMSIM_CACHE_DIR, XDG_CACHE_HOME/memsim, HOME/.cache/memsim and a private folder
+    in the system's temporary directory that works, plus a hash of the sources; mode 0700.
+    """
+    version = f"{sys.version_info.major}{sys.version_info.minor}"
+    for root in _cache_roots():
+        directory = root / f"{source_hash()}-py{version}"
+        if _private_directory(directory):
+            return directory
+    return None
+
+
+DISABLED = os.environ.get("NUMBA_DISABLE_JIT", "0") == "1"
+
+if DISABLED:
+    CACHE: Path | None = None
+
+    def kernel(function: F) -> F:
+        """Mark an entry point: arrays in, arrays out."""
+        return function
+
+    def inline(function: F) -> F:
+        """Mark a helper that is compiled into its callers."""
+        return function
+
+    def helper(function: F) -> F:
+        """Mark a helper that stays a function of its own (rare paths)."""
+        return function
+
+    def ptr(array: NDArray[Any]) -> NDArray[Any]:
+        """Return the array itself."""
+        return array
+
+    def prefetch(array: NDArray[Any], index: int) -> None:
+        """Do nothing."""
+
+    def ctz(value: int) -> int:
+        """Count trailing zero bits of a positive integer."""
+        return (value & -value).bit_length() - 1
+
+else:
+    CACHE = cache_directory()
+    if CACHE is not None:
+        os.environ["NUMBA_CACHE_DIR"] = str(CACHE)
+
+    from llvmlite import ir
+    from numba import njit, types
+    from numba.extending import intrinsic
+
+    def kernel(function: F) -> F:
+        """Mark an entry point: compiled once per signature, cached on disk, without the GIL."""
+        return cast("F", njit(cache=CACHE is not None, nogil=True, error_model="numpy")(function))
+
+    def inline(function: F) -> F:
+        """Mark a helper that is compiled into its callers."""
+        return cast("F", njit(nogil=True, error_model="numpy", forceinline=True)(function))
+
+    def helper(function: F) -> F:
+        """Mark a helper that stays a function of its own (rare paths)."""
+        return cast("F", njit(nogil=True, error_model="numpy")(function))
+
+    @intrinsic
+    def ptr(typing_context, array):  # type: ignore[no-untyped-def]
+        """Return the raw element pointer of an array: no reference counts, no wraparound."""
+
+        def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+            return context.make_array(signature.args[0])(context, builder, args[0]).data
+
+        return types.CPointer(array.dtype)(array), codegen  # type: ignore[no-untyped-call]
+
+    @intrinsic
+    def prefetch(typing_context, pointer, index):  # type: ignore[no-untyped-def]
+        """Ask for the cache line of ``pointer[index]``, to be written soon."""
+
+        def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+            int32 = ir.IntType(32)
+            address = builder.bitcast(builder.gep(args[0], [args[1]]), ir.IntType(8).as_pointer())
+            function = builder.module.declare_intrinsic(
+                "llvm.prefetch",
+                (address.type,),
+                ir.FunctionType(ir.VoidType(), [address.type, int32, int32, int32]),
+            )
+            builder.call(function, [address, int32(1), int32(3), int32(1)])
+            return context.get_dummy_value()
+
+        return types.void(pointer, index), codegen
+
+    @intrinsic
+    def ctz(typing_context, value):  # type: ignore[no-untyped-def]
+        """Count trailing zero bits of a positive integer."""
+
+        def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+            return builder.cttz(args[0], ir.IntType(1)(0))
+
+        return types.int64(types.int64), codegen

@@ -1,0 +1,122 @@
+"""Entry points that only look: free lists in order, a count of everything."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memsim.kernels._jit import inline, kernel, ptr
+from memsim.kernels.layout import (
+    FREE_ORDER_MASK,
+    MOBILITY_MASK,
+    MOBILITY_SHIFT,
+    ORDER_MASK,
+    ORDER_SHIFT,
+    PAGE_ALLOCATED,
+    PAGE_LRU,
+    PAGE_LRU_PENDING,
+    PAGE_PCP,
+    TYPE_MASK,
+    TYPE_SHIFT,
+    Mem,
+    free_head,
+    free_mask,
+    link_slot,
+    pageblock_type,
+    pointers,
+    sentinel,
+    state_slot,
+)
+from memsim.mm import (
+    MAX_ORDER_NR_PAGES,
+    MAX_PAGE_ORDER,
+    MIGRATE_TYPES,
+    PAGEBLOCK_NR_PAGES,
+    PAGEBLOCK_ORDER,
+)
+
+
+@kernel
+def walk_free_list(mem: Mem, z: int, order: int, migratetype: int, out: NDArray[np.int32]) -> int:
+    """Write a free list's blocks into ``out``, head first; return how many there are."""
+    m = pointers(mem)
+    if not free_mask(m, z, migratetype) >> order & 1:
+        return 0
+    end = sentinel(m, z, order, migratetype)
+    v = link_slot(m, free_head(m, z, order, migratetype), order)
+    n = 0
+    while v != end and n < len(out):
+        pfn = v if order < MAX_PAGE_ORDER else (v - m.nr_pages) >> 1 << MAX_PAGE_ORDER
+        out[n] = pfn
+        n += 1
+        v = int(m.links[v & -2])
+    return n
+
+
+@inline
+def free_order_at(m: Mem, pfn: int) -> int:
+    """Return the order of the free block that a page heads, -1 if it heads none."""
+    if pfn & (MAX_ORDER_NR_PAGES - 1) == 0:
+        top = int(m.state[state_slot(m, pfn, MAX_PAGE_ORDER)]) & FREE_ORDER_MASK
+        if top:
+            return MAX_PAGE_ORDER
+    return (int(m.state[pfn]) & FREE_ORDER_MASK) - 1
+
+
+@inline
+def block_order(state: int) -> int:
+    """Return the order of the allocated or per-CPU block that a page heads."""
+    return (state & ORDER_MASK) >> ORDER_SHIFT
+
+
+@kernel
+def count_zone(
+    mem: Mem,
+    start: int,
+    end: int,
+    free_blocks: NDArray[np.int64],
+    pageblocks: NDArray[np.int64],
+    totals: NDArray[np.int64],
+) -> None:
+    """Count a zone's pages [start, end) in one walk.
+
+    ``free_blocks`` is flat (11 * 6), ``pageblocks`` (6,); ``totals`` receives mixed pageblocks,
+    pages on per-CPU lists, allocated pages, and allocated pages that are on no LRU list.
+    """
+    m = pointers(mem)
+    free = ptr(free_blocks)
+    blocks = ptr(pageblocks)
+    total = ptr(totals)
+    pfn = start
+    block = -1
+    seen = 0
+    while pfn < end:
+        if pfn >> PAGEBLOCK_ORDER != block:
+            if seen & (seen - 1):
+                total[0] += 1
+            seen = 0
+            block = pfn >> PAGEBLOCK_ORDER
+            blocks[pageblock_type(m, pfn)] += 1
+        order = free_order_at(m, pfn)
+        if order >= 0:
+            slot = state_slot(m, pfn, order)
+            migratetype = (int(m.state[slot]) & TYPE_MASK) >> TYPE_SHIFT
+            free[order * MIGRATE_TYPES + migratetype] += 1
+        else:
+            state = int(m.state[pfn])
+            if state & PAGE_ALLOCATED:
+                order = block_order(state)
+                seen |= 1 << ((state & MOBILITY_MASK) >> MOBILITY_SHIFT)
+                total[2] += 1 << order
+                if not state & (PAGE_LRU | PAGE_LRU_PENDING):
+                    total[3] += 1 << order
+            elif state & PAGE_PCP:
+                order = block_order(state)
+                total[1] += 1 << order
+            else:
+                order = 0
+        if order > PAGEBLOCK_ORDER:
+            blocks[pageblock_type(m, pfn + PAGEBLOCK_NR_PAGES)] += 1
+        pfn += 1 << order
+    if seen & (seen - 1):
+        total[0] += 1

@@ -1,0 +1,374 @@
+"""The allocation path: watermarks, the walk over the zonelist, and batches of requests.
+
+Source: mm/page_alloc.c, Linux 6.1.192. The slow path goes as far as a request that may not
+reclaim: reserves, high-atomic pageblocks, failure. A request that would reclaim or compact ends
+with Status.NEEDS_RECLAIM.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from memsim.kernels._jit import helper, inline
+from memsim.kernels.buddy import (
+    ALLOC_CMA,
+    ALLOC_HIGHATOMIC,
+    ALLOC_KSWAPD,
+    ALLOC_MIN_RESERVE,
+    ALLOC_NO_WATERMARKS,
+    ALLOC_NOFRAGMENT,
+    ALLOC_NON_BLOCK,
+    ALLOC_OOM,
+    ALLOC_WMARK_MASK,
+    CMA,
+    HIGHATOMIC,
+    MOVABLE,
+    free_one_page,
+    mod_zone_freepage_state,
+    move_freepages,
+    pageblock_range,
+    pcp_allowed_order,
+    rmqueue_locked,
+    rmqueue_smallest,
+)
+from memsim.kernels.layout import (
+    HIGHATOMIC_RESERVED_BLOCKS,
+    KSWAPD_WAKEUPS,
+    MOBILITY_SHIFT,
+    NUMA_FOREIGN,
+    NUMA_HIT,
+    NUMA_LOCAL,
+    NUMA_MISS,
+    NUMA_OTHER,
+    OPT_CMA,
+    OPT_HIGHATOMIC,
+    OPT_NOFRAGMENT,
+    ORDER_SHIFT,
+    PAGE_ALLOCATED,
+    PAGE_LRU,
+    PAGE_LRU_PENDING,
+    PGALLOC,
+    PGFREE,
+    REQ_ATOMIC,
+    REQ_DIRECT_RECLAIM,
+    REQ_HIGH,
+    REQ_KSWAPD_RECLAIM,
+    REQ_LRU,
+    REQ_MEMALLOC,
+    REQ_NOMEMALLOC,
+    SLOWPATH,
+    TYPE_MASK,
+    Z_BOOST,
+    Z_BOOSTED,
+    Z_LOWMEM_RESERVE,
+    Z_MANAGED,
+    Z_NODE,
+    Z_NOFRAGMENT,
+    Z_NR_FREE_CMA,
+    Z_NR_FREE_PAGES,
+    Z_NR_RESERVED_HIGHATOMIC,
+    Z_NUMA,
+    Z_TYPE,
+    Z_VMSTAT,
+    Z_WMARK,
+    Mem,
+    PolicyTables,
+    free_mask,
+    page_type,
+    page_zone,
+    pageblock_type,
+    zone_add,
+    zone_get,
+    zone_set,
+)
+from memsim.kernels.pcp import (
+    free_unref_page_commit,
+    is_isolated,
+    rmqueue_pcplist,
+)
+from memsim.kernels.swap import folio_add_lru, lru_add_drain_page
+from memsim.mm import (
+    MIGRATE_PCPTYPES,
+    PAGEBLOCK_NR_PAGES,
+    PAGEBLOCK_ORDER,
+    Wmark,
+)
+
+WMARK_MIN = int(Wmark.MIN)
+WMARK_LOW = int(Wmark.LOW)
+ALLOC_RESERVES = ALLOC_MIN_RESERVE | ALLOC_NON_BLOCK | ALLOC_HIGHATOMIC | ALLOC_OOM
+
+
+class AllocContext(NamedTuple):
+    """One request on its way through the zonelist (struct alloc_context)."""
+
+    order: int
+    migratetype: int
+    highest_zone: int
+    flags: int
+    """REQ_*."""
+    zonelist: int
+    """Offset in Mem.zonelists: length, then zones."""
+    nodemask: int
+    cpu: int
+
+
+@inline
+def next_zone(m: Mem, ac: AllocContext, position: int) -> int:
+    """Return the next position of the zonelist that the request may use, -1 at its end."""
+    length = int(m.zonelists[ac.zonelist])
+    while position < length:
+        z = int(m.zonelists[ac.zonelist + 1 + position])
+        allowed = ac.nodemask >> zone_get(m, z, Z_NODE) & 1
+        if allowed and zone_get(m, z, Z_TYPE) <= ac.highest_zone:
+            return position
+        position += 1
+    return -1
+
+
+@inline
+def zonelist_zone(m: Mem, ac: AllocContext, position: int) -> int:
+    """Return the zone at a position of the request's zonelist."""
+    return int(m.zonelists[ac.zonelist + 1 + position])
+
+
+@inline
+def zone_unusable_free(m: Mem, z: int, order: int, alloc_flags: int) -> int:
+    """Count free pages that the request may not use (spec 5.3 steps 1-3)."""
+    unusable = (1 << order) - 1
+    if not alloc_flags & ALLOC_RESERVES:
+        unusable += zone_get(m, z, Z_NR_RESERVED_HIGHATOMIC)
+    if not alloc_flags & ALLOC_CMA:
+        unusable += zone_get(m, z, Z_NR_FREE_CMA)
+    return unusable
+
+
+@helper
+def zone_watermark_ok(m: Mem, z: int, ac: AllocContext, mark: int, alloc_flags: int) -> bool:
+    """Test a zone against a mark for a request, with all deductions and reserves (spec 5.3)."""
+    free = max(zone_get(m, z, Z_NR_FREE_PAGES), 0)
+    free -= zone_unusable_free(m, z, ac.order, alloc_flags)
+    if alloc_flags & ALLOC_MIN_RESERVE:
+        mark -= mark // 2
+        if alloc_flags & ALLOC_NON_BLOCK:
+            mark -= mark // 4
+    if alloc_flags & ALLOC_OOM:
+        mark -= mark // 2
+    if free <= mark + zone_get(m, z, Z_LOWMEM_RESERVE + ac.highest_zone):
+        return False
+    if ac.order == 0:
+        return True
+    orders = 0
+    for migratetype in range(MIGRATE_PCPTYPES):
+        orders |= free_mask(m, z, migratetype)
+    if alloc_flags & ALLOC_CMA:
+        orders |= free_mask(m, z, CMA)
+    if alloc_flags & (ALLOC_HIGHATOMIC | ALLOC_OOM):
+        orders |= free_mask(m, z, HIGHATOMIC)
+    return orders >> ac.order != 0
+
+
+@inline
+def zone_watermark_fast(m: Mem, z: int, ac: AllocContext, alloc_flags: int) -> bool:
+    """Test a zone's watermark, order 0 first without the full test (spec 5.3)."""
+    which = alloc_flags & ALLOC_WMARK_MASK
+    boost = zone_get(m, z, Z_BOOST)
+    unboosted = zone_get(m, z, Z_WMARK + which)
+    if ac.order == 0:
+        free = max(zone_get(m, z, Z_NR_FREE_PAGES), 0)
+        usable = free - min(free, zone_unusable_free(m, z, 0, alloc_flags))
+        if usable > unboosted + boost + zone_get(m, z, Z_LOWMEM_RESERVE + ac.highest_zone):
+            return True
+    if zone_watermark_ok(m, z, ac, unboosted + boost, alloc_flags):
+        return True
+    atomic = ac.order == 0 and ac.flags & REQ_ATOMIC and boost != 0 and which == WMARK_MIN
+    return bool(atomic) and zone_watermark_ok(m, z, ac, unboosted, alloc_flags)
+
+
+@helper
+def rmqueue_buddy(m: Mem, tables: PolicyTables, z: int, ac: AllocContext, alloc_flags: int) -> int:
+    """Take a block straight from the buddy lists; the high-atomic reserve first or last."""
+    pfn = -1
+    if alloc_flags & ALLOC_HIGHATOMIC:
+        pfn = rmqueue_smallest(m, z, ac.order, HIGHATOMIC)
+    if pfn < 0:
+        pfn = rmqueue_locked(m, tables, z, ac.order, ac.migratetype, alloc_flags)
+    if pfn < 0 and alloc_flags & (ALLOC_OOM | ALLOC_NON_BLOCK):
+        pfn = rmqueue_smallest(m, z, ac.order, HIGHATOMIC)
+    if pfn >= 0:
+        mod_zone_freepage_state(m, z, ac.cpu, -(1 << ac.order), page_type(m, pfn))
+    return pfn
+
+
+@inline
+def rmqueue(m: Mem, tables: PolicyTables, z: int, ac: AllocContext, alloc_flags: int) -> int:
+    """Take a block from a zone: per-CPU list, then buddy lists; -1 if it has none."""
+    pfn = -1
+    without_cma = (
+        ac.migratetype == MOVABLE
+        and int(tables.options[OPT_CMA]) != 0
+        and not alloc_flags & ALLOC_CMA
+    )
+    if pcp_allowed_order(ac.order) and not without_cma:
+        pfn = rmqueue_pcplist(m, tables, z, ac.cpu, ac.order, ac.migratetype, alloc_flags)
+    if pfn < 0:
+        pfn = rmqueue_buddy(m, tables, z, ac, alloc_flags)
+    if alloc_flags & ALLOC_KSWAPD and zone_get(m, z, Z_BOOSTED):
+        zone_set(m, z, Z_BOOSTED, 0)
+        m.events[KSWAPD_WAKEUPS] += 1
+    return pfn
+
+
+@helper
+def reserve_highatomic_pageblock(m: Mem, z: int, pfn: int) -> None:
+    """Set the pageblock of a high-atomic allocation aside for its like (spec 3.9)."""
+    limit = zone_get(m, z, Z_MANAGED) // 100 + PAGEBLOCK_NR_PAGES
+    if zone_get(m, z, Z_NR_RESERVED_HIGHATOMIC) >= limit:
+        return
+    if pageblock_type(m, pfn) >= MIGRATE_PCPTYPES:
+        return
+    zone_add(m, z, Z_NR_RESERVED_HIGHATOMIC, PAGEBLOCK_NR_PAGES)
+    zone_add(m, z, Z_VMSTAT + HIGHATOMIC_RESERVED_BLOCKS, 1)
+    m.pageblocks[pfn >> PAGEBLOCK_ORDER] = HIGHATOMIC
+    start, end = pageblock_range(m, z, pfn)
+    move_freepages(m, z, start, end, HIGHATOMIC)
+
+
+@inline
+def zone_statistics(m: Mem, preferred: int, z: int, cpu: int) -> None:
+    """Count where an allocation was served (spec 5.7)."""
+    node = zone_get(m, z, Z_NODE)
+    if node == zone_get(m, preferred, Z_NODE):
+        zone_add(m, z, Z_NUMA + NUMA_HIT, 1)
+    else:
+        zone_add(m, z, Z_NUMA + NUMA_MISS, 1)
+        zone_add(m, preferred, Z_NUMA + NUMA_FOREIGN, 1)
+    zone_add(m, z, Z_NUMA + (NUMA_LOCAL if node == int(m.cpu_node[cpu]) else NUMA_OTHER), 1)
+
+
+@inline
+def get_page_from_freelist(m: Mem, tables: PolicyTables, ac: AllocContext, alloc_flags: int) -> int:
+    """Walk the zonelist and take a block from the first zone above its mark (spec 5.4)."""
+    first = next_zone(m, ac, 0)
+    if first < 0:
+        return -1
+    preferred = zonelist_zone(m, ac, first)
+    local = zone_get(m, preferred, Z_NODE)
+    position = first
+    while position >= 0:
+        z = zonelist_zone(m, ac, position)
+        if alloc_flags & ALLOC_NOFRAGMENT and zone_get(m, z, Z_NODE) != local:
+            alloc_flags &= ~ALLOC_NOFRAGMENT
+            position = first
+            continue
+        if alloc_flags & ALLOC_NO_WATERMARKS or zone_watermark_fast(m, z, ac, alloc_flags):
+            pfn = rmqueue(m, tables, z, ac, alloc_flags)
+            if pfn >= 0:
+                zone_statistics(m, preferred, z, ac.cpu)
+                if alloc_flags & ALLOC_HIGHATOMIC and int(tables.options[OPT_HIGHATOMIC]):
+                    reserve_highatomic_pageblock(m, z, pfn)
+                return pfn
+        position = next_zone(m, ac, position + 1)
+        if position < 0 and alloc_flags & ALLOC_NOFRAGMENT:
+            alloc_flags &= ~ALLOC_NOFRAGMENT
+            position = first
+    return -1
+
+
+@inline
+def gfp_to_alloc_flags(ac: AllocContext) -> int:
+    """Build the slow path's flags from a request (spec 5.2)."""
+    alloc_flags = WMARK_MIN
+    if ac.flags & REQ_HIGH:
+        alloc_flags |= ALLOC_MIN_RESERVE
+    if not ac.flags & (REQ_DIRECT_RECLAIM | REQ_NOMEMALLOC):
+        alloc_flags |= ALLOC_NON_BLOCK
+        if ac.order > 0 and ac.flags & REQ_HIGH:
+            alloc_flags |= ALLOC_HIGHATOMIC
+    if ac.migratetype == MOVABLE:
+        alloc_flags |= ALLOC_CMA
+    if ac.flags & REQ_KSWAPD_RECLAIM:
+        alloc_flags |= ALLOC_KSWAPD
+    return alloc_flags
+
+
+@helper
+def alloc_pages_slowpath(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
+    """Try the reserves that the request may use; -1 where reclaim or failure would follow."""
+    m.events[SLOWPATH] += 1
+    if ac.flags & REQ_KSWAPD_RECLAIM:
+        m.events[KSWAPD_WAKEUPS] += 1
+    alloc_flags = gfp_to_alloc_flags(ac)
+    pfn = get_page_from_freelist(m, tables, ac, alloc_flags)
+    if pfn >= 0:
+        return pfn
+    if ac.flags & REQ_MEMALLOC and not ac.flags & REQ_NOMEMALLOC:
+        return get_page_from_freelist(m, tables, unrestricted(ac), ALLOC_NO_WATERMARKS)
+    if ac.flags & REQ_DIRECT_RECLAIM:
+        return -1
+    return get_page_from_freelist(m, tables, ac, alloc_flags)
+
+
+@inline
+def unrestricted(ac: AllocContext) -> AllocContext:
+    """Return the context without its node mask, which requests with reserves ignore."""
+    return AllocContext(
+        ac.order, ac.migratetype, ac.highest_zone, ac.flags, ac.zonelist, -1, ac.cpu
+    )
+
+
+@inline
+def alloc_pages(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
+    """Serve a request: fast path at the low mark, then the slow path (spec 5.4, 5.5)."""
+    alloc_flags = WMARK_LOW
+    if ac.flags & REQ_KSWAPD_RECLAIM:
+        alloc_flags |= ALLOC_KSWAPD
+    if ac.migratetype == MOVABLE:
+        alloc_flags |= ALLOC_CMA
+    first = next_zone(m, ac, 0)
+    if (
+        int(tables.options[OPT_NOFRAGMENT])
+        and first >= 0
+        and zone_get(m, zonelist_zone(m, ac, first), Z_NOFRAGMENT)
+    ):
+        alloc_flags |= ALLOC_NOFRAGMENT
+    pfn = get_page_from_freelist(m, tables, ac, alloc_flags)
+    if pfn < 0:
+        pfn = alloc_pages_slowpath(m, tables, ac)
+    return pfn
+
+
+@inline
+def prep_new_page(m: Mem, ac: AllocContext, pfn: int, mobility: int, handle: int) -> None:
+    """Mark a block allocated and remember who holds it."""
+    kept = int(m.state[pfn]) & TYPE_MASK
+    m.state[pfn] = kept | PAGE_ALLOCATED | ac.order << ORDER_SHIFT | mobility << MOBILITY_SHIFT
+    m.rmap[pfn] = handle
+    zone_add(m, page_zone(m, pfn), Z_VMSTAT + PGALLOC, 1 << ac.order)
+    if ac.flags & REQ_LRU:
+        folio_add_lru(m, ac.cpu, pfn, ac.order)
+
+
+@inline
+def free_pages_prepare(m: Mem, pfn: int, order: int) -> None:
+    """Forget what the pages of a block were."""
+    state = int(m.state[pfn])
+    if state & PAGE_LRU_PENDING:
+        lru_add_drain_page(m, pfn)
+    if order > 0 and (state & PAGE_LRU or state >> ORDER_SHIFT & 0xF != order):
+        for page in range(pfn, pfn + (1 << order)):
+            m.state[page] = 0
+    m.state[pfn] = 0
+
+
+@inline
+def free_pages(m: Mem, cpu: int, pfn: int, order: int) -> None:
+    """Free a block to the CPU's lists or, by order or type, to the buddy lists (spec 4.4)."""
+    z = page_zone(m, pfn)
+    blocktype = pageblock_type(m, pfn)
+    free_pages_prepare(m, pfn, order)
+    zone_add(m, z, Z_VMSTAT + PGFREE, 1 << order)
+    if pcp_allowed_order(order) and not is_isolated(blocktype):
+        free_unref_page_commit(m, z, cpu, pfn, order, blocktype)
+    else:
+        free_one_page(m, z, cpu, pfn, order, blocktype, False)

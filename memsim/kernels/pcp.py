@@ -1,0 +1,239 @@
+"""Per-CPU page lists: LIFO towards allocators, FIFO towards the buddy lists.
+
+Source: mm/page_alloc.c, Linux 6.1.192 (rmqueue_bulk, free_unref_page_commit, nr_pcp_free,
+free_pcppages_bulk). Lists are rings of pfns; blocks on them look allocated to the buddy lists.
+"""
+
+from __future__ import annotations
+
+from memsim.kernels._jit import helper, inline
+from memsim.kernels.buddy import (
+    CMA,
+    ISOLATE,
+    MOVABLE,
+    free_one_page,
+    mod_zone_free_pages,
+    rmqueue_locked,
+)
+from memsim.kernels.layout import (
+    LOG_PCPU_DRAIN,
+    ORDER_SHIFT,
+    P_BATCH,
+    P_COUNT,
+    P_FREE_FACTOR,
+    P_HIGH,
+    P_LISTS,
+    PAGE_PCP,
+    PCP_DRAINED_BLOCKS,
+    PCP_FIELDS,
+    PCP_REFILLS,
+    TYPE_SHIFT,
+    Z_NR_FREE_CMA,
+    Z_NR_ISOLATE_PAGEBLOCK,
+    Z_VMSTAT,
+    Mem,
+    PolicyTables,
+    log_event,
+    page_type,
+    pageblock_type,
+    zone_add,
+    zone_get,
+)
+from memsim.mm import (
+    MIGRATE_PCPTYPES,
+    NR_LOWORDER_PCP_LISTS,
+    NR_PCP_LISTS,
+    PAGE_ALLOC_COSTLY_ORDER,
+    PAGEBLOCK_ORDER,
+    PCP_BATCH_SCALE_MAX,
+)
+
+DRAIN_CHUNK = 32
+"""drain_pages returns a list in chunks of this many batches."""
+
+
+@inline
+def pcp_row(m: Mem, z: int, cpu: int) -> int:
+    """Return where the per-CPU fields of a zone begin."""
+    return (z * m.nr_cpus + cpu) * PCP_FIELDS
+
+
+@inline
+def order_to_pindex(migratetype: int, order: int) -> int:
+    """Return the list of an order and type."""
+    if order <= PAGE_ALLOC_COSTLY_ORDER:
+        return MIGRATE_PCPTYPES * order + migratetype
+    return NR_LOWORDER_PCP_LISTS + (1 if migratetype == MOVABLE else 0)
+
+
+@inline
+def pindex_to_order(pindex: int) -> int:
+    """Return the order of a list's blocks."""
+    if pindex >= NR_LOWORDER_PCP_LISTS:
+        return PAGEBLOCK_ORDER
+    return pindex // MIGRATE_PCPTYPES
+
+
+@inline
+def pcp_list(row: int, pindex: int) -> int:
+    """Return where the fields of a list begin: head, length, offset, capacity - 1."""
+    return row + P_LISTS + 4 * pindex
+
+
+@inline
+def pcp_push_head(m: Mem, lst: int, pfn: int) -> None:
+    """Put a block at the head, where it is taken from next."""
+    head = (int(m.pcps[lst]) - 1) & int(m.pcps[lst + 3])
+    m.rings[int(m.pcps[lst + 2]) + head] = pfn
+    m.pcps[lst] = head
+    m.pcps[lst + 1] += 1
+
+
+@inline
+def pcp_push_tail(m: Mem, lst: int, pfn: int) -> None:
+    """Put a block at the tail."""
+    at = (int(m.pcps[lst]) + int(m.pcps[lst + 1])) & int(m.pcps[lst + 3])
+    m.rings[int(m.pcps[lst + 2]) + at] = pfn
+    m.pcps[lst + 1] += 1
+
+
+@inline
+def pcp_pop_head(m: Mem, lst: int) -> int:
+    """Take the most recently freed block."""
+    head = int(m.pcps[lst])
+    m.pcps[lst] = (head + 1) & int(m.pcps[lst + 3])
+    m.pcps[lst + 1] -= 1
+    return int(m.rings[int(m.pcps[lst + 2]) + head])
+
+
+@inline
+def pcp_pop_tail(m: Mem, lst: int) -> int:
+    """Take the oldest block."""
+    length = int(m.pcps[lst + 1]) - 1
+    at = (int(m.pcps[lst]) + length) & int(m.pcps[lst + 3])
+    m.pcps[lst + 1] = length
+    return int(m.rings[int(m.pcps[lst + 2]) + at])
+
+
+@helper
+def rmqueue_bulk(
+    m: Mem,
+    tables: PolicyTables,
+    z: int,
+    cpu: int,
+    order: int,
+    migratetype: int,
+    alloc_flags: int,
+) -> int:
+    """Refill an empty list by a batch from the buddy lists; return the blocks taken."""
+    row = pcp_row(m, z, cpu)
+    batch = int(m.pcps[row + P_BATCH])
+    wanted = max(batch >> order, 2) if batch > 1 else batch
+    lst = pcp_list(row, order_to_pindex(migratetype, order))
+    taken = 0
+    while taken < wanted:
+        pfn = rmqueue_locked(m, tables, z, order, migratetype, alloc_flags)
+        if pfn < 0:
+            break
+        if page_type(m, pfn) == CMA:
+            zone_add(m, z, Z_NR_FREE_CMA, -(1 << order))
+        m.state[pfn] |= PAGE_PCP | order << ORDER_SHIFT
+        pcp_push_tail(m, lst, pfn)
+        taken += 1
+    mod_zone_free_pages(m, z, cpu, -(taken << order))
+    m.pcps[row + P_COUNT] += taken << order
+    zone_add(m, z, Z_VMSTAT + PCP_REFILLS, 1 if taken else 0)
+    return taken
+
+
+@inline
+def rmqueue_pcplist(
+    m: Mem,
+    tables: PolicyTables,
+    z: int,
+    cpu: int,
+    order: int,
+    migratetype: int,
+    alloc_flags: int,
+) -> int:
+    """Take a block from a per-CPU list, refilling it if need be; -1 if the zone has none."""
+    row = pcp_row(m, z, cpu)
+    m.pcps[row + P_FREE_FACTOR] >>= 1
+    lst = pcp_list(row, order_to_pindex(migratetype, order))
+    if (
+        int(m.pcps[lst + 1]) == 0
+        and rmqueue_bulk(m, tables, z, cpu, order, migratetype, alloc_flags) == 0
+    ):
+        return -1
+    m.pcps[row + P_COUNT] -= 1 << order
+    return pcp_pop_head(m, lst)
+
+
+@helper
+def free_pcppages_bulk(m: Mem, z: int, cpu: int, count: int, pindex: int) -> None:
+    """Return pages to the buddy lists: list after list from ``pindex`` on, oldest block first."""
+    row = pcp_row(m, z, cpu)
+    count = min(count, int(m.pcps[row + P_COUNT]))
+    isolated = zone_get(m, z, Z_NR_ISOLATE_PAGEBLOCK) != 0
+    while count > 0:
+        lst = pcp_list(row, pindex)
+        order = pindex_to_order(pindex)
+        while count > 0 and int(m.pcps[lst + 1]) > 0:
+            pfn = pcp_pop_tail(m, lst)
+            migratetype = pageblock_type(m, pfn) if isolated else page_type(m, pfn)
+            m.state[pfn] = 0
+            m.pcps[row + P_COUNT] -= 1 << order
+            count -= 1 << order
+            log_event(m, LOG_PCPU_DRAIN, pfn, order, migratetype)
+            free_one_page(m, z, cpu, pfn, order, migratetype, False)
+            zone_add(m, z, Z_VMSTAT + PCP_DRAINED_BLOCKS, 1)
+        pindex = pindex + 1 if pindex + 1 < NR_PCP_LISTS else 0
+
+
+@inline
+def nr_pcp_free(m: Mem, row: int, high: int, free_high: bool) -> int:
+    """Say how many pages a full list gives back; successive calls give back more."""
+    if free_high:
+        return int(m.pcps[row + P_COUNT])
+    batch = int(m.pcps[row + P_BATCH])
+    if high < batch:
+        return 1
+    most = high - batch
+    factor = int(m.pcps[row + P_FREE_FACTOR])
+    pages = batch << factor
+    if pages < most and factor < PCP_BATCH_SCALE_MAX:
+        m.pcps[row + P_FREE_FACTOR] = factor + 1
+    return max(min(pages, most), batch)
+
+
+@inline
+def free_unref_page_commit(m: Mem, z: int, cpu: int, pfn: int, order: int, blocktype: int) -> None:
+    """Put a freed block on a per-CPU list; drain the list if it is full (spec 4.4)."""
+    row = pcp_row(m, z, cpu)
+    listtype = blocktype if blocktype < MIGRATE_PCPTYPES else MOVABLE
+    pindex = order_to_pindex(listtype, order)
+    m.state[pfn] = blocktype << TYPE_SHIFT | PAGE_PCP | order << ORDER_SHIFT
+    pcp_push_head(m, pcp_list(row, pindex), pfn)
+    count = int(m.pcps[row + P_COUNT]) + (1 << order)
+    m.pcps[row + P_COUNT] = count
+    free_high = (
+        int(m.pcps[row + P_FREE_FACTOR]) > 0 and order >= 1 and order <= PAGE_ALLOC_COSTLY_ORDER
+    )
+    high = 0 if free_high else int(m.pcps[row + P_HIGH])
+    if count >= high:
+        free_pcppages_bulk(m, z, cpu, nr_pcp_free(m, row, high, free_high), pindex)
+
+
+@helper
+def drain_pages_zone(m: Mem, z: int, cpu: int) -> None:
+    """Return all of a CPU's pages of a zone, in chunks of 32 batches (spec 4.5)."""
+    row = pcp_row(m, z, cpu)
+    chunk = int(m.pcps[row + P_BATCH]) * DRAIN_CHUNK
+    while int(m.pcps[row + P_COUNT]) > 0:
+        free_pcppages_bulk(m, z, cpu, chunk, 0)
+
+
+@inline
+def is_isolated(blocktype: int) -> bool:
+    """Say whether freed pages of such a pageblock bypass the per-CPU lists."""
+    return blocktype == ISOLATE

@@ -1,0 +1,412 @@
+"""Memory: a machine's physical memory, page by page.
+
+The deep module: it owns every array of ``kernels/layout.py`` and has one method per kind of event.
+Workloads know handles; only Memory knows pages.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memsim.kernels import batch as batch_kernels
+from memsim.kernels import boot as boot_kernels
+from memsim.kernels import census as census_kernels
+from memsim.kernels import layout as L
+from memsim.mm import (
+    MAX_ORDER_NR_PAGES,
+    MAX_PAGE_ORDER,
+    MIGRATE_PCPTYPES,
+    MIGRATE_TYPES,
+    NR_LOWORDER_PCP_LISTS,
+    NR_PAGE_ORDERS,
+    NR_PCP_LISTS,
+    PAGEBLOCK_NR_PAGES,
+    PAGEBLOCK_ORDER,
+    ZONE_NAMES,
+    Gfp,
+    Migratetype,
+    ZoneType,
+    gfp_migratetype,
+    gfp_zone,
+)
+from memsim.schema import Census, Outcome, Request, ZoneInfo
+
+NO_ZONE = 255
+PCP_SLACK = 4096
+"""Pages that a CPU's lists may hold beyond ``high`` (refills do not look at it)."""
+NUMA_NAMES = ("numa_hit", "numa_miss", "numa_foreign", "numa_local", "numa_other")
+
+
+@dataclass(frozen=True)
+class ZoneSetup:
+    """What a zone is at the start; all sizes in pages."""
+
+    node: int
+    zone_type: ZoneType
+    start_pfn: int
+    end_pfn: int
+    present: int
+    managed: int
+    watermark: tuple[int, int, int, int]
+    """min, low, high, promo, without the boost."""
+    lowmem_reserve: tuple[int, ...]
+    pcp_high: int
+    pcp_batch: int
+    stat_threshold: int
+    nofragment: bool
+    """The fast path avoids fragmentation when this zone is preferred."""
+    boost_factor: int = 15000
+
+    @property
+    def name(self) -> str:
+        """The zone's name in /proc."""
+        return ZONE_NAMES[self.zone_type]
+
+
+@dataclass(frozen=True)
+class MachineSetup:
+    """What a machine is at the start."""
+
+    zones: tuple[ZoneSetup, ...]
+    zonelists: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
+    """Per node the FALLBACK and the NOFALLBACK list, as indices of ``zones``."""
+    cpu_node: tuple[int, ...]
+    hotpluggable: tuple[tuple[int, int], ...] = ()
+    """Half-open pfn ranges that are meant to be removed."""
+
+
+class Memory:
+    """All pages of a machine under one placement policy.
+
+    A new Memory holds no free page: give it some with ``free_boot_range`` or ``place_free``.
+    """
+
+    def __init__(self, setup: MachineSetup, tables: L.PolicyTables) -> None:
+        top = max(z.end_pfn for z in setup.zones)
+        self.setup = setup
+        self.tables = tables
+        self.nr_pages = -(-top // MAX_ORDER_NR_PAGES) * MAX_ORDER_NR_PAGES
+        self.page_table = np.zeros(0, np.int32)
+        self._requests = np.zeros((0, L.REQUEST_FIELDS), np.int64)
+        self.mem = self._new_mem(np.zeros(0, np.int32), np.zeros(4, np.int64))
+
+    def _new_mem(self, log: NDArray[np.int32], cursor: NDArray[np.int64]) -> L.Mem:
+        zones = self.setup.zones
+        n = self.nr_pages
+        cpus = len(self.setup.cpu_node)
+        pcps, ring_size = _pcp_rows(zones, cpus)
+        return L.Mem(
+            links=L.new_links(n, len(zones)),
+            state=np.zeros(n + n // MAX_ORDER_NR_PAGES, np.int32),
+            rmap=np.zeros(n, np.int32),
+            pageblocks=np.full(n // PAGEBLOCK_NR_PAGES, Migratetype.MOVABLE, np.uint8),
+            zone_of=_zone_of(zones, n),
+            zones=_zone_rows(zones),
+            pcps=pcps,
+            rings=np.zeros(ring_size, np.int32),
+            zonelists=_zonelist_rows(self.setup),
+            cpu_node=np.array(self.setup.cpu_node, np.int32),
+            lru_batches=np.zeros(cpus * L.LRU_FIELDS, np.int32),
+            events=np.zeros(len(L.SYSTEM_EVENTS), np.int64),
+            log=log,
+            log_cursor=cursor,
+            nr_pages=n,
+            nr_cpus=cpus,
+            nr_zones=len(zones),
+        )
+
+    # --- setting up ---------------------------------------------------------------------
+
+    def free_boot_range(self, zone: int, start: int, end: int) -> None:
+        """Give the free range [start, end) to the buddy lists, as boot does (spec 2.5)."""
+        boot_kernels.free_boot_blocks(self.mem, zone, start, end)
+
+    def place_free(self, zone: int, order: int, migratetype: int, pfns: NDArray[np.int32]) -> None:
+        """Put blocks at the tail of a free list in this order, as they stood in a snapshot."""
+        boot_kernels.place_free_blocks(self.mem, zone, order, migratetype, pfns)
+        if migratetype != Migratetype.ISOLATE:
+            self.add_zone_field(zone, L.Z_NR_FREE_PAGES, len(pfns) << order)
+        if migratetype == Migratetype.CMA:
+            self.add_zone_field(zone, L.Z_NR_FREE_CMA, len(pfns) << order)
+
+    def place_pcp(self, zone: int, cpu: int, pindex: int, pfns: NDArray[np.int32]) -> None:
+        """Put blocks on an empty per-CPU list, head first, as they stood in a snapshot."""
+        order = pindex // MIGRATE_PCPTYPES if pindex < NR_LOWORDER_PCP_LISTS else PAGEBLOCK_ORDER
+        row = self._pcp_row(zone, cpu)
+        at = row + L.P_LISTS + 4 * pindex
+        self.mem.pcps[at], self.mem.pcps[at + 1] = 0, len(pfns)
+        offset = int(self.mem.pcps[at + 2])
+        self.mem.rings[offset : offset + len(pfns)] = pfns
+        self.mem.pcps[row + L.P_COUNT] += len(pfns) << order
+        kinds = self.mem.pageblocks[pfns >> PAGEBLOCK_ORDER].astype(np.int32)
+        if pindex < NR_LOWORDER_PCP_LISTS:
+            listed = pindex % MIGRATE_PCPTYPES
+            remembers = (listed == Migratetype.MOVABLE) & (kinds >= MIGRATE_PCPTYPES)
+            kinds = np.where(remembers, kinds, listed)
+        self.mem.state[pfns] = kinds << L.TYPE_SHIFT | L.PAGE_PCP | order << L.ORDER_SHIFT
+
+    def set_pcp(self, zone: int, cpu: int, high: int, batch: int, free_factor: int = 0) -> None:
+        """Set the sizes of a CPU's lists of a zone; ``high`` at most what the zone began with."""
+        row = self._pcp_row(zone, cpu)
+        self.mem.pcps[row + L.P_HIGH] = high
+        self.mem.pcps[row + L.P_BATCH] = batch
+        self.mem.pcps[row + L.P_FREE_FACTOR] = free_factor
+
+    def keep_log(self, rows: int) -> None:
+        """Log the trace events of every batch from now on; ``rows`` are kept at a time."""
+        high = max((z.pcp_high for z in self.setup.zones), default=0)
+        headroom = high + 2 * PCP_SLACK
+        cursor = np.array([0, rows + headroom, headroom, 0], np.int64)
+        log = np.zeros((rows + headroom) * L.LOG_FIELDS, np.int32)
+        self.mem = self.mem._replace(log=log, log_cursor=cursor)
+
+    def take_log(self) -> NDArray[np.int32]:
+        """Return the log so far, (n, LOG_FIELDS), and start it anew."""
+        used = int(self.mem.log_cursor[L.LOG_USED])
+        self.mem.log_cursor[L.LOG_USED] = 0
+        return self.mem.log[: used * L.LOG_FIELDS].reshape(-1, L.LOG_FIELDS).copy()
+
+    def add_requests(self, requests: Sequence[Request]) -> int:
+        """Make request classes known; return the number of the first."""
+        first = len(self._requests)
+        rows = [self._request_row(r) for r in requests]
+        if rows:
+            self._requests = np.vstack([self._requests, np.array(rows, np.int64)])
+        return first
+
+    def _request_row(self, request: Request) -> list[int]:
+        mobility = gfp_migratetype(request.gfp)
+        nodes = -1 if request.nodes is None else sum(1 << n for n in request.nodes)
+        preferred = -1 if request.preferred is None else request.preferred
+        return [
+            int(self.tables.type_of_request[mobility]),
+            int(mobility),
+            int(gfp_zone(request.gfp)),
+            _request_flags(request),
+            preferred,
+            nodes,
+        ]
+
+    def add_handles(self, count: int) -> int:
+        """Make room for handles; return the first."""
+        first = len(self.page_table)
+        grown = np.zeros(first + count, np.int32)
+        grown[:first] = self.page_table
+        self.page_table = grown
+        return first
+
+    def hold(self, handle: int, pfns: NDArray[np.int64]) -> int:
+        """Let handles from ``handle`` on hold pages allocated before the start; count those held.
+
+        A pfn that is -1, outside of memory or not allocated is left out.
+        """
+        inside = np.flatnonzero((pfns >= 0) & (pfns < self.nr_pages))
+        held = inside[self.mem.state[pfns[inside]] & L.PAGE_ALLOCATED != 0]
+        self.page_table[handle + held] = pfns[held] + 1
+        self.mem.rmap[pfns[held]] = handle + held
+        return len(held)
+
+    def copy(self) -> Memory:
+        """Return an independent copy of everything."""
+        twin = copy.copy(self)
+        arrays = {k: v.copy() for k, v in self.mem._asdict().items() if isinstance(v, np.ndarray)}
+        twin.mem = self.mem._replace(**arrays)
+        twin.page_table = self.page_table.copy()
+        return twin
+
+    # --- events ---------------------------------------------------------------------------
+
+    def run(
+        self,
+        op: NDArray[np.uint8],
+        request: NDArray[np.uint16],
+        cpu: NDArray[np.uint16],
+        handle: NDArray[np.int32],
+    ) -> Outcome:
+        """Carry out allocations and frees in order (arrays of length n, see AllocBatch).
+
+        With a log, stops short where the log is full: the outcome is then shorter than n, and
+        the caller takes the log and goes on from there.
+        """
+        n = len(op)
+        pfn = np.full(n, -1, np.int32)
+        status = np.zeros(n, np.uint8)
+        batch = batch_kernels.Batch(op, request, cpu, handle, self.page_table, pfn, status)
+        done = batch_kernels.run_batch(
+            self.mem, self.tables, self._requests.reshape(-1), batch, 0, n
+        )
+        return Outcome(pfn[:done], status[:done])
+
+    def drain_all(self) -> None:
+        """Return the pages of all per-CPU lists to the buddy lists."""
+        batch_kernels.drain_all_pages(self.mem)
+
+    # --- looking ----------------------------------------------------------------------------
+
+    def add_zone_field(self, zone: int, field: int, value: int) -> None:
+        """Add to a field of a zone (layout.Z_*)."""
+        self.mem.zones[zone * L.ZONE_FIELDS + field] += value
+
+    def zone_field(self, zone: int, field: int) -> int:
+        """Read a field of a zone (layout.Z_*)."""
+        return int(self.mem.zones[zone * L.ZONE_FIELDS + field])
+
+    def free_list(self, zone: int, order: int, migratetype: int) -> NDArray[np.int32]:
+        """Return the pfns of a free list, head first."""
+        out = np.zeros(self.zone_field(zone, L.Z_NR_FREE + order), np.int32)
+        n = census_kernels.walk_free_list(self.mem, zone, order, migratetype, out)
+        return out[:n]
+
+    def pcp_list(self, zone: int, cpu: int, pindex: int) -> NDArray[np.int32]:
+        """Return the pfns of a per-CPU list, head first."""
+        at = self._pcp_row(zone, cpu) + L.P_LISTS + 4 * pindex
+        head, length, offset, mask = (int(x) for x in self.mem.pcps[at : at + 4])
+        pfns: NDArray[np.int32] = self.mem.rings[offset + ((head + np.arange(length)) & mask)]
+        return pfns
+
+    def pcp_field(self, zone: int, cpu: int, field: int) -> int:
+        """Read a field of a zone's per-CPU lists (layout.P_*)."""
+        return int(self.mem.pcps[self._pcp_row(zone, cpu) + field])
+
+    def _pcp_row(self, zone: int, cpu: int) -> int:
+        return (zone * len(self.setup.cpu_node) + cpu) * L.PCP_FIELDS
+
+    def nr_free_pages(self, zone: int) -> int:
+        """Count the free pages of a zone exactly, whatever its CPUs have not folded in."""
+        cpus = range(len(self.setup.cpu_node))
+        held_back = sum(self.pcp_field(zone, cpu, L.P_STAT_DIFF) for cpu in cpus)
+        return self.zone_field(zone, L.Z_NR_FREE_PAGES) + held_back
+
+    def vmstat(self) -> dict[str, int]:
+        """Return the system-wide counters by name."""
+        zones = self.mem.zones.reshape(-1, L.ZONE_FIELDS)
+        counters: dict[str, int] = {}
+        for i, name in enumerate(NUMA_NAMES):
+            counters[name] = int(zones[:, L.Z_NUMA + i].sum())
+        for i, name in enumerate(L.ZONE_EVENTS):
+            counters[name] = int(zones[:, L.Z_VMSTAT + i].sum())
+        for zone_type in ZoneType:
+            of_type = zones[zones[:, L.Z_TYPE] == zone_type]
+            name = f"pgalloc_{ZONE_NAMES[zone_type].lower()}"
+            counters[name] = int(of_type[:, L.Z_VMSTAT + L.PGALLOC].sum())
+        del counters["pgalloc"]
+        for i, name in enumerate(L.SYSTEM_EVENTS):
+            counters[name] = int(self.mem.events[i])
+        counters["nr_free_pages"] = sum(map(self.nr_free_pages, range(len(zones))))
+        return counters
+
+    def zone_vmstat(self) -> tuple[Mapping[str, int], ...]:
+        """Return the NUMA counters of each zone by name."""
+        return tuple(
+            {name: self.zone_field(z, L.Z_NUMA + i) for i, name in enumerate(NUMA_NAMES)}
+            for z in range(len(self.setup.zones))
+        )
+
+    def zone_infos(self) -> tuple[ZoneInfo, ...]:
+        """Describe the zones for the tables."""
+        return tuple(
+            ZoneInfo(
+                node=z.node,
+                name=z.name,
+                start_pfn=z.start_pfn,
+                spanned=z.end_pfn - z.start_pfn,
+                present=z.present,
+                managed=z.managed,
+                hotpluggable_pages=sum(e - s for s, e in self._hotpluggable(z)),
+            )
+            for z in self.setup.zones
+        )
+
+    def _hotpluggable(self, zone: ZoneSetup) -> list[tuple[int, int]]:
+        cut = [(max(s, zone.start_pfn), min(e, zone.end_pfn)) for s, e in self.setup.hotpluggable]
+        return [(s, e) for s, e in cut if s < e]
+
+    def census(self) -> Census:
+        """Count everything as it is now."""
+        n = len(self.setup.zones)
+        free = np.zeros((n, NR_PAGE_ORDERS, MIGRATE_TYPES), np.int64)
+        blocks = np.zeros((n, MIGRATE_TYPES), np.int64)
+        totals = np.zeros((n, 4), np.int64)
+        unmovable = np.zeros(n, np.int64)
+        for i, zone in enumerate(self.setup.zones):
+            self._count(zone.start_pfn, zone.end_pfn, free[i], blocks[i], totals[i])
+            for start, end in self._hotpluggable(zone):
+                part = np.zeros(4, np.int64)
+                self._count(start, end, np.zeros_like(free[i]), np.zeros_like(blocks[i]), part)
+                unmovable[i] += part[3]
+        return Census(free, blocks, totals[:, 0], totals[:, 1], unmovable)
+
+    def _count(
+        self,
+        start: int,
+        end: int,
+        free: NDArray[np.int64],
+        blocks: NDArray[np.int64],
+        totals: NDArray[np.int64],
+    ) -> None:
+        census_kernels.count_zone(self.mem, start, end, free.reshape(-1), blocks, totals)
+
+
+def _request_flags(request: Request) -> int:
+    pairs = (
+        (Gfp.HIGH, L.REQ_HIGH),
+        (Gfp.ATOMIC, L.REQ_ATOMIC),
+        (Gfp.DIRECT_RECLAIM, L.REQ_DIRECT_RECLAIM),
+        (Gfp.KSWAPD_RECLAIM, L.REQ_KSWAPD_RECLAIM),
+        (Gfp.NOMEMALLOC, L.REQ_NOMEMALLOC),
+        (Gfp.MEMALLOC, L.REQ_MEMALLOC),
+        (Gfp.THISNODE, L.REQ_THISNODE),
+    )
+    flags = sum(bit for gfp, bit in pairs if request.gfp & gfp)
+    return flags | (L.REQ_LRU if request.lru else 0)
+
+
+def _zone_rows(zones: Sequence[ZoneSetup]) -> NDArray[np.int64]:
+    rows = np.zeros((len(zones), L.ZONE_FIELDS), np.int64)
+    for row, z in zip(rows, zones, strict=True):
+        row[L.Z_START_PFN], row[L.Z_END_PFN] = z.start_pfn, z.end_pfn
+        row[L.Z_NODE], row[L.Z_TYPE], row[L.Z_MANAGED] = z.node, z.zone_type, z.managed
+        row[L.Z_WMARK : L.Z_WMARK + 4] = z.watermark
+        row[L.Z_BOOST_FACTOR] = z.boost_factor
+        row[L.Z_STAT_THRESHOLD] = z.stat_threshold
+        row[L.Z_NOFRAGMENT] = z.nofragment
+        reserve = slice(L.Z_LOWMEM_RESERVE, L.Z_LOWMEM_RESERVE + len(z.lowmem_reserve))
+        row[reserve] = z.lowmem_reserve
+    return rows.reshape(-1)
+
+
+def _zone_of(zones: Sequence[ZoneSetup], nr_pages: int) -> NDArray[np.uint8]:
+    zone_of = np.full(nr_pages // MAX_ORDER_NR_PAGES, NO_ZONE, np.uint8)
+    for i, z in enumerate(zones):
+        zone_of[z.start_pfn >> MAX_PAGE_ORDER : -(-z.end_pfn // MAX_ORDER_NR_PAGES)] = i
+    return zone_of
+
+
+def _pcp_rows(zones: Sequence[ZoneSetup], cpus: int) -> tuple[NDArray[np.int64], int]:
+    rows = np.zeros((len(zones), cpus, L.PCP_FIELDS), np.int64)
+    offset = 0
+    for z, zone in enumerate(zones):
+        for cpu in range(cpus):
+            row = rows[z, cpu]
+            row[L.P_HIGH], row[L.P_BATCH] = zone.pcp_high, zone.pcp_batch
+            for pindex in range(NR_PCP_LISTS):
+                order = pindex // 3 if pindex < 12 else PAGEBLOCK_ORDER
+                capacity = 1 << ((zone.pcp_high + PCP_SLACK >> order) + 2).bit_length()
+                at = L.P_LISTS + 4 * pindex
+                row[at + 2], row[at + 3] = offset, capacity - 1
+                offset += capacity
+    return rows.reshape(-1), offset
+
+
+def _zonelist_rows(setup: MachineSetup) -> NDArray[np.int32]:
+    rows = np.zeros((len(setup.zonelists), 2, len(setup.zones) + 1), np.int32)
+    for node, lists in enumerate(setup.zonelists):
+        for which, zones in enumerate(lists):
+            rows[node, which, 0] = len(zones)
+            rows[node, which, 1 : 1 + len(zones)] = zones
+    return rows.reshape(-1)
