@@ -13,6 +13,10 @@ Loc = tuple[str | int, ...]
 """Keys and indices from the top of a scenario to one of its values."""
 
 
+_NAMED: dict[Loc, str] = {("policies",): "policy", ("workloads",): "workload"}
+"""Mappings whose keys are names that a path may not invent."""
+
+
 def dotted(loc: Loc) -> str:
     """Write a location as a path."""
     return ".".join(map(str, loc))
@@ -31,8 +35,10 @@ def resolve(data: Mapping[str, Any], path: str) -> Loc:
                 raise ValueError(f"{dotted(loc)} has {len(here)} items, no item {describe(part)}")
             loc, here = (*loc, int(part)), here[int(part)]
         elif isinstance(here, dict):
-            if loc in (("policies",), ("workloads",)) and part not in here:
-                raise HintedError(f"{loc[0]} has no {describe(part)}", suggest(part, here))
+            if loc in _NAMED and part not in here:
+                raise HintedError(
+                    f"there is no {_NAMED[loc]} {describe(part)}", suggest(part, here)
+                )
             loc, here = (*loc, part), here.get(part, {})
         else:
             raise ValueError(f"{dotted(loc)} is {describe(here)}, which has no {describe(part)}")

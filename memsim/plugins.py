@@ -19,6 +19,7 @@ from memsim.errors import MemsimError, suggest
 from memsim.schema import Column
 
 Folder = Literal["policies", "workloads", "metrics", "traces"]
+ModelFolder = Literal["policies", "workloads"]
 FOLDERS: tuple[Folder, ...] = ("policies", "workloads", "metrics", "traces")
 _SINGULAR = {"policies": "policy", "workloads": "workload", "metrics": "metric", "traces": "trace"}
 
@@ -87,7 +88,7 @@ def _model_breach(module: ModuleType, name: str, method: str) -> str:
     return ""
 
 
-def model_of(folder: Literal["policies", "workloads"], name: str) -> type[BaseModel]:
+def model_of(folder: ModelFolder, name: str) -> type[BaseModel]:
     """Return the model whose fields are the knobs of a policy or workload."""
     module = find(folder, name)
     model: type[BaseModel] = module.Workload if folder == "workloads" else module.Policy

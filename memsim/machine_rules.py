@@ -1,0 +1,129 @@
+"""Which machines are impossible."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from memsim.findings import Finding
+from memsim.machine import LOCAL_DISTANCE, SECTION_BYTES, Machine
+from memsim.mm import MAX_ORDER_NR_PAGES, MAX_PFN, PAGE_SIZE
+from memsim.paths import Loc
+from memsim.units import format_bytes
+
+MIN_MEMORY = 16 << 20
+MAX_MEMORY = MAX_PFN * PAGE_SIZE
+MEMORY_UNIT = MAX_ORDER_NR_PAGES * PAGE_SIZE
+MAX_BLOCK_SIZE = 2 << 30
+MAX_DISTANCE = 254
+MAX_NODES = 31
+MAX_CPU = 8191
+
+
+def machine_findings(machine: Machine) -> Iterator[Finding]:
+    """Say why a machine cannot be; nothing if it can."""
+    if machine.from_ is not None:
+        for key in ("nodes", "block_size", "distances"):
+            if key in machine.model_fields_set:
+                message = f'"{key}" is what the capture says'
+                yield Finding(("machine", key), message, 'leave it out beside "from"', True)
+        return
+    if not machine.nodes:
+        at: Loc = ("machine", "nodes") if "nodes" in machine.model_fields_set else ("machine",)
+        yield Finding(at, "the machine has no nodes", 'give "nodes" or "from"', True)
+        return
+    yield from _nodes(machine)
+    yield from _cpus(machine)
+    yield from _memory(machine)
+    yield from _blocks(machine)
+    yield from _distances(machine)
+
+
+def _nodes(machine: Machine) -> Iterator[Finding]:
+    if len(machine.nodes) > MAX_NODES:
+        message = f"{len(machine.nodes)} nodes are more than {MAX_NODES}"
+        yield Finding(("machine", "nodes"), message, on_key=True)
+    seen: set[int] = set()
+    for i, node in enumerate(machine.nodes):
+        at: Loc = ("machine", "nodes", i, "id")
+        if node.id in seen:
+            yield Finding(at, f"node {node.id} appears twice", f"this would be node {i}")
+        elif node.id != i:
+            yield Finding(
+                at, f"expected node {i}, found {node.id}", "nodes are numbered 0, 1, 2 ..."
+            )
+        seen.add(node.id)
+
+
+def _cpus(machine: Machine) -> Iterator[Finding]:
+    home: dict[int, int] = {}
+    for i, node in enumerate(machine.nodes):
+        at: Loc = ("machine", "nodes", i, "cpus")
+        twice = [cpu for cpu in node.cpus if cpu in home]
+        if twice:
+            yield Finding(at, f"CPU {twice[0]} is on node {home[twice[0]]} already")
+        if max(node.cpus, default=0) > MAX_CPU:
+            yield Finding(at, f"CPU {max(node.cpus)} does not exist", f"CPUs are 0 to {MAX_CPU}")
+        home |= dict.fromkeys(node.cpus, node.id)
+    if not home:
+        yield Finding(("machine", "nodes"), "no node has a CPU", "for example cpus: 0-7", True)
+
+
+def _memory(machine: Machine) -> Iterator[Finding]:
+    for i, node in enumerate(machine.nodes):
+        at: Loc = ("machine", "nodes", i)
+        if node.total == 0:
+            yield Finding(at, f"node {node.id} has no memory", "for example memory: 8GiB")
+        # Unlike Linux: memory comes in multiples of 4 MiB, so that nodes share no pageblock.
+        if node.memory % MEMORY_UNIT:
+            message = f"memory is not a multiple of {format_bytes(MEMORY_UNIT)}"
+            yield Finding((*at, "memory"), message, f"found {format_bytes(node.memory)}")
+    total = machine.total
+    if 0 < total < MIN_MEMORY or total > MAX_MEMORY:
+        bounds = f"expected {format_bytes(MIN_MEMORY)} to {format_bytes(MAX_MEMORY)}"
+        message = f"the machine has {format_bytes(total)} of memory"
+        yield Finding(("machine", "nodes"), message, bounds, True)
+    if machine.cma % MEMORY_UNIT or machine.cma > total // 2:
+        message = f"cma: expected a multiple of {format_bytes(MEMORY_UNIT)}, at most half of memory"
+        yield Finding(("machine", "cma"), f"{message}, found {format_bytes(machine.cma)}")
+    reserve = machine.vm.min_free_kbytes
+    if reserve != "auto" and reserve * 1024 >= total > 0:
+        message = f"min_free_kbytes: {reserve} is all memory of the machine"
+        yield Finding(("machine", "vm", "min_free_kbytes"), message)
+
+
+def _blocks(machine: Machine) -> Iterator[Finding]:
+    size = machine.block_size
+    sound = size is None or (SECTION_BYTES <= size <= MAX_BLOCK_SIZE and size & (size - 1) == 0)
+    if size is not None and not sound:
+        bounds = f"from {format_bytes(SECTION_BYTES)} to {format_bytes(MAX_BLOCK_SIZE)}"
+        message = f"block_size: expected a power of two {bounds}, found {format_bytes(size)}"
+        yield Finding(("machine", "block_size"), message)
+        return
+    block = machine.memory_block_size
+    for i, node in enumerate(machine.nodes):
+        for j, dimm in enumerate(node.dimms):
+            if dimm.size == 0 or dimm.size % block:
+                message = f"a DIMM of {format_bytes(dimm.size)} does not consist of memory blocks"
+                hint = f"a block has {format_bytes(block)}"
+                yield Finding(("machine", "nodes", i, "dimms", j, "size"), message, hint)
+
+
+def _distances(machine: Machine) -> Iterator[Finding]:
+    if machine.distances is None:
+        return
+    at: Loc = ("machine", "distances")
+    count = len(machine.nodes)
+    if len(machine.distances) != count or any(len(row) != count for row in machine.distances):
+        shape = f"{count} rows of {count} numbers"
+        yield Finding(at, f"distances: expected {shape}, a row per node")
+        return
+    for i, row in enumerate(machine.distances):
+        for j, distance in enumerate(row):
+            if i == j and distance != LOCAL_DISTANCE:
+                message = (
+                    f"the distance of node {i} to itself is {LOCAL_DISTANCE}, found {distance}"
+                )
+                yield Finding((*at, i, j), message)
+            elif not LOCAL_DISTANCE <= distance <= MAX_DISTANCE:
+                bounds = f"from {LOCAL_DISTANCE} to {MAX_DISTANCE}"
+                yield Finding((*at, i, j), f"expected a distance {bounds}, found {distance}")

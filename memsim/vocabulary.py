@@ -1,0 +1,58 @@
+"""The JSON Schema of scenario files, with the knobs of every workload and policy in it."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from memsim import plugins
+from memsim.scenario import ScenarioText
+
+KNOBS: tuple[tuple[plugins.ModelFolder, str, str], ...] = (
+    ("policies", "PolicySpec", "placement"),
+    ("workloads", "WorkloadSpec", "kind"),
+)
+"""Folder of plug-ins, the definition that names one, and the key that does."""
+
+
+@cache
+def text_schema() -> dict[str, Any]:
+    """Describe what scenarios have in common, without plug-ins' knobs."""
+    return ScenarioText.model_json_schema()
+
+
+@cache
+def knob_schema(folder: plugins.ModelFolder, name: str) -> dict[str, Any]:
+    """Describe the knobs of one policy or workload."""
+    return plugins.model_of(folder, name).model_json_schema()
+
+
+def scenario_schema() -> dict[str, Any]:
+    """Describe a whole scenario file, for editors."""
+    schema = ScenarioText.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "memsim scenario"
+    definitions = schema["$defs"]
+    for folder, spec, key in KNOBS:
+        common = definitions[spec]
+        names = plugins.offered(folder)
+        common["properties"][key] = {"enum": list(names)}
+        common["oneOf"] = [_variant(folder, name, key, common, definitions) for name in names]
+    return schema
+
+
+def _variant(
+    folder: plugins.ModelFolder,
+    name: str,
+    key: str,
+    common: dict[str, Any],
+    definitions: dict[str, Any],
+) -> dict[str, Any]:
+    """Describe one kind: its own knobs, and of the common keys that they may stand beside them."""
+    place = f"#/$defs/{folder}.{name}."
+    knobs = plugins.model_of(folder, name).model_json_schema(ref_template=place + "{model}")
+    for model, definition in knobs.pop("$defs", {}).items():
+        definitions[f"{folder}.{name}.{model}"] = definition
+    beside = {other: True for other in common["properties"]}
+    knobs["properties"] = {**beside, **knobs.get("properties", {}), key: {"const": name}}
+    return knobs
