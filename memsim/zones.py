@@ -10,7 +10,15 @@ from dataclasses import dataclass, field, replace
 
 from memsim.boot_options import BootOptions
 from memsim.memblock import BootMemory, DimmSpec, NodeSpec, Range, align_up, intersect, size
-from memsim.mm import MAX_DMA32_PFN, MAX_DMA_PFN, MAX_ORDER_NR_PAGES, ZONE_NAMES, ZoneType
+from memsim.mm import (
+    MAX_DMA32_PFN,
+    MAX_DMA_PFN,
+    MAX_ORDER_NR_PAGES,
+    PAGE_SIZE,
+    ZONE_NAMES,
+    ZoneType,
+)
+from memsim.units import CmdlineSize
 
 
 @dataclass(frozen=True)
@@ -51,11 +59,14 @@ def find_usable_zone_for_movable(limits: Sequence[Range]) -> int:
     return max(i for i, (start, end) in enumerate(limits) if start < end)
 
 
+def _pages(amount: CmdlineSize | None, total: int) -> int:
+    if amount is None:
+        return 0
+    return total * 100 * amount.percent // 10000 if amount.percent else amount.bytes // PAGE_SIZE
+
+
 def _required_kernelcore(options: BootOptions, total: int) -> int:
-    core, movable = (
-        total * 100 * amount.percent // 10000 if amount.percent else amount.pages
-        for amount in (options.kernelcore, options.movablecore)
-    )
+    core, movable = _pages(options.kernelcore, total), _pages(options.movablecore, total)
     if movable:
         movable = min(total, align_up(movable, MAX_ORDER_NR_PAGES))
         core = max(core, total - movable)

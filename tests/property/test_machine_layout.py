@@ -6,16 +6,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memsim.boot_options import BootOptions, CoreSize
+from memsim.boot_options import BootOptions
 from memsim.memblock import NodeRequest, memblock_free_blocks, place_nodes
 from memsim.mm import MAX_PAGE_ORDER, ZoneType
 from memsim.mm_init import machine_layout
+from memsim.units import CmdlineSize
 from memsim.zones import find_zone_movable_pfns_for_nodes
 
 BLOCK = 32768
 
 ram = st.lists(st.integers(4, 24), min_size=1, max_size=5)
 sizes = st.integers(0, 3000)
+
+
+def core_size(pages):
+    return CmdlineSize(pages * 4096, 0)
 
 
 def layout_of(blocks, options, max_low=None, dimms=()):
@@ -31,8 +36,8 @@ machines = st.builds(
     ram,
     st.builds(
         BootOptions,
-        kernelcore=st.builds(CoreSize, st.integers(0, 300 * BLOCK)),
-        movablecore=st.builds(CoreSize, st.just(0), st.integers(0, 100)),
+        kernelcore=st.integers(0, 300 * BLOCK).map(core_size),
+        movablecore=st.builds(CmdlineSize, st.just(0), st.integers(0, 100)),
         movable_node=st.booleans(),
         transparent_hugepage=st.sampled_from(["always", "never"]),
     ),
@@ -61,7 +66,7 @@ def test_total_kernel_memory_grows_with_kernelcore(lengths, usable, core, more):
 
     def kernel_pages(pages):
         cuts = find_zone_movable_pfns_for_nodes(
-            ranges, BootOptions(CoreSize(pages)), usable, [False] * len(ranges)
+            ranges, BootOptions(core_size(pages)), usable, [False] * len(ranges)
         )
         kept = sum(
             (cut or end) - node[0][0] for cut, end, node in zip(cuts, ends, ranges, strict=True)
@@ -77,7 +82,7 @@ def test_total_kernel_memory_grows_with_kernelcore(lengths, usable, core, more):
 @given(st.integers(1, 200000), st.integers(0, 50000), st.integers(1, 200000), st.integers(0, 9999))
 def test_cut_of_one_node_is_monotone_in_kernelcore(length, usable, core, more):
     def cut(pages):
-        options = BootOptions(CoreSize(pages))
+        options = BootOptions(core_size(pages))
         return find_zone_movable_pfns_for_nodes([[(0, length)]], options, usable, [False])[0]
 
     assert (cut(core) or length) <= (cut(core + more) or length)
@@ -147,7 +152,7 @@ def test_each_present_page_lies_in_one_block(layout):
 
 @given(ram, sizes)
 def test_movable_never_exceeds_the_zone_it_is_cut_from(blocks, core):
-    options = BootOptions(kernelcore=CoreSize(core * 1024))
+    options = BootOptions(kernelcore=core_size(core * 1024))
     without = layout_of(blocks, BootOptions())
     source = max(zone.zone_type for zone in without.zones)
     room = {z.nid: z.present for z in without.zones if z.zone_type == source}
