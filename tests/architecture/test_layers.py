@@ -8,14 +8,14 @@ from architecture.source_tree import ROOT, imports, python_files
 LAYERS = """
     mm units errors content
     kernels expect cmdline paths memblock watermarks zonelists
-    boot_options
-    zones
+    boot_options machine findings
+    zones machine_rules
     scenario schema
     plugins
     policies metrics traces
-    workloads
-    mm_init
-    memory rules
+    workloads vocabulary
+    mm_init rules
+    memory
     start
     simulate
     load results
