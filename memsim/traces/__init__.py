@@ -8,13 +8,9 @@ parsed + skipped by rule + unknown = total.
 
 from __future__ import annotations
 
-import pkgutil
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
-from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,38 +79,25 @@ class TraceTable:
         return len(self.time)
 
 
-class TraceFormat(Protocol):
-    """What a trace file must define."""
-
-    def sniff(self, head: bytes) -> bool:
-        """Say whether a file that begins so (first 64 KiB, decompressed) is of this format."""
-
-    def read(self, path: Path) -> TraceTable:
-        """Read a whole file; raises InputError."""
-
-
-def trace_formats() -> Iterator[tuple[str, TraceFormat]]:
-    """Yield name and module of each format in this folder, by name."""
-    for module in sorted(pkgutil.iter_modules(__path__), key=lambda m: m.name):
-        if not module.name.startswith("_"):
-            found = import_module(f"{__name__}.{module.name}")
-            if hasattr(found, "sniff"):
-                yield module.name, cast(TraceFormat, found)
-
-
 def read_trace(path: Path) -> TraceTable:
-    """Read a trace of any format that memsim knows, told by its first bytes.
+    """Read a trace of any format that memsim knows, told by its first bytes; or a capture's.
 
     Raises InputError for a file of no known format, and for what the format's reader refuses.
     """
+    from memsim.plugins import find, offered
     from memsim.traces._files import read_head, refuse
 
+    if path.is_dir():
+        from memsim.traces import capture
+
+        return capture.read(path)
     head = read_head(path)
     if not head:
         raise refuse(path, "the file is empty, a trace was expected")
-    names = []
-    for name, module in trace_formats():
+    for name in offered("traces"):
+        module = find("traces", name)
         if module.sniff(head):
-            return module.read(path)
-        names.append(name)
-    raise refuse(path, "is no trace that memsim knows", hint=f"formats: {', '.join(names)}")
+            trace: TraceTable = module.read(path)
+            return trace
+    known = ", ".join(offered("traces"))
+    raise refuse(path, "is no trace that memsim knows", hint=f"formats: {known}")

@@ -110,8 +110,8 @@ class TableBuilder:
                 columns[name][known] = OLD_NUMBERS[columns[name][known]]
         return TraceTable(
             **columns,
-            gfp_texts=tuple(printable(text) for text in self.gfp),
-            marker_texts=tuple(printable(text) for text in self.markers),
+            gfp_texts=tuple(printable(text, len(text)) for text in self.gfp),
+            marker_texts=tuple(printable(text, len(text)) for text in self.markers),
             accounting=Accounting(
                 total=self.total,
                 parsed=self.parsed,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import os
+import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from memsim.errors import InputError, Problem
+from memsim.errors import InputError, Problem, visible
 
 HEAD_BYTES = 64 << 10
 CHUNK_BYTES = 2 << 20
@@ -34,8 +36,7 @@ def refuse(
 
 def printable(raw: bytes, limit: int = 160) -> str:
     """Show bytes of an outside file on one line, control characters escaped."""
-    text = raw[:limit].decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return visible(raw[:limit].decode("utf-8", "backslashreplace"))
 
 
 @contextmanager
@@ -85,3 +86,19 @@ def line_chunks(path: Path) -> Iterator[bytes]:
                 raise refuse(path, "a line is longer than 1 MiB: this is no text file")
     if rest:
         yield rest
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file that appears whole or not at all."""
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise refuse(path, f"cannot be written: {error.strerror}") from error

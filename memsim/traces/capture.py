@@ -95,6 +95,18 @@ class Capture:
     """Text of the file SOURCE, empty if there is none."""
 
 
+def sniff(head: bytes) -> bool:
+    """Recognise the state of a capture: a file of the folder that is to be read."""
+    return head.startswith(b"TIME ")
+
+
+def read(path: Path) -> TraceTable:
+    """Read the trace of a capture folder."""
+    if path.is_file():
+        raise refuse(path, "is one state of a capture", hint="give the capture's folder")
+    return read_capture(path).trace
+
+
 def read_state(path: Path) -> CaptureState:
     """Read one ``state.txt``, plain or gzip (kernel-data, Files).
 
