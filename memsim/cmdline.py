@@ -11,8 +11,7 @@ from memsim.units import CmdlineSize, describe, parse_cmdline_size
 
 THP_MODES = ("always", "madvise", "never")
 WORDS = (
-    "kernelcore=SIZE, movablecore=SIZE, movable_node, numa=off or "
-    "transparent_hugepage=always|madvise|never"
+    "kernelcore=SIZE, movablecore=SIZE, movable_node or transparent_hugepage=always|madvise|never"
 )
 
 
@@ -22,8 +21,6 @@ class Cmdline(NamedTuple):
     kernelcore: CmdlineSize | None = None
     movablecore: CmdlineSize | None = None
     movable_node: bool = False
-    numa: bool = True
-    """False after ``numa=off``: all memory and CPUs belong to node 0."""
     transparent_hugepage: str | None = None
 
 
@@ -36,16 +33,14 @@ def parse_cmdline(text: str) -> Cmdline:
         if name in seen:
             raise ValueError(f'kernel command line: "{name}" appears twice')
         seen.add(name)
-        if word == "kernelcore=mirror":
-            raise ValueError("kernel command line: kernelcore=mirror is not in this version")
+        if word == "kernelcore=mirror" or name == "numa":
+            raise ValueError(f"kernel command line: {describe(word)} is not in this version")
         if name == "kernelcore" and equals:
             line = line._replace(kernelcore=parse_cmdline_size(value))
         elif name == "movablecore" and equals:
             line = line._replace(movablecore=parse_cmdline_size(value))
         elif word == "movable_node":
             line = line._replace(movable_node=True)
-        elif word == "numa=off":
-            line = line._replace(numa=False)
         elif name == "transparent_hugepage" and value in THP_MODES:
             line = line._replace(transparent_hugepage=value)
         else:

@@ -27,6 +27,20 @@ def knob_schema(folder: plugins.ModelFolder, name: str) -> dict[str, Any]:
     return plugins.model_of(folder, name).model_json_schema()
 
 
+def knobs(folder: plugins.ModelFolder, name: str) -> list[dict[str, Any]]:
+    """List the knobs of one policy or workload: name, default as written, meaning."""
+    properties = knob_schema(folder, name).get("properties", {})
+    defaults = plugins.model_of(folder, name).model_construct().model_dump(mode="json")
+    return [
+        {
+            "name": key,
+            "default": defaults.get(key, "required"),
+            "about": about.get("description", ""),
+        }
+        for key, about in properties.items()
+    ]
+
+
 def scenario_schema() -> dict[str, Any]:
     """Describe a whole scenario file, for editors."""
     schema = ScenarioText.model_json_schema()
@@ -38,7 +52,18 @@ def scenario_schema() -> dict[str, Any]:
         names = plugins.offered(folder)
         common["properties"][key] = {"enum": list(names)}
         common["oneOf"] = [_variant(folder, name, key, common, definitions) for name in names]
+    _drop_bare_defaults(schema)
     return schema
+
+
+def _drop_bare_defaults(schema: Any) -> None:
+    """Remove defaults that an editor would fill in without their unit."""
+    children = schema.values() if isinstance(schema, dict) else schema
+    if isinstance(schema, dict) and schema.get("type") == ["string", "number"]:
+        schema.pop("default", None)
+    for child in children:
+        if isinstance(child, dict | list):
+            _drop_bare_defaults(child)
 
 
 def _variant(

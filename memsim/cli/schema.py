@@ -1,0 +1,18 @@
+"""Print the JSON Schema of scenario files, for editors."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+
+@click.command("schema")
+def command() -> None:
+    """Print the JSON Schema of scenario files, with the knobs of every policy and workload.
+
+    An editor that knows it completes keys and marks errors.
+    """
+    from memsim.vocabulary import scenario_schema
+
+    click.echo(json.dumps(scenario_schema(), indent=2))

@@ -1,0 +1,32 @@
+"""Check scenario files and say everything that is wrong with them."""
+
+from __future__ import annotations
+
+import click
+
+from memsim.errors import InputError, Problem, visible
+
+
+@click.command("validate")
+@click.argument("scenarios", nargs=-1, required=True, metavar="SCENARIO...")
+@click.option("--set", "sets", multiple=True, metavar="PATH=VALUE", help="Change one value.")
+@click.option("--policy", "policies", multiple=True, metavar="NAME", help="Keep this policy only.")
+@click.option("--seeds", metavar="SEEDS", help="Instead of the scenario's seeds: 1..10.")
+def command(
+    scenarios: tuple[str, ...], sets: tuple[str, ...], policies: tuple[str, ...], seeds: str | None
+) -> None:
+    """Check scenarios, given by file or by the name of a shipped one."""
+    from memsim.load import find_scenario, load_scenario
+
+    problems: list[Problem] = []
+    for name in scenarios:
+        try:
+            path = find_scenario(name)
+            scenario = load_scenario(path, sets=sets, policies=policies, seeds=seeds)
+        except InputError as error:
+            problems += error.problems
+            continue
+        count = scenario.trial_count
+        click.echo(f"{visible(str(path))}: OK, {count} {'trial' if count == 1 else 'trials'}")
+    if problems:
+        raise InputError(list(dict.fromkeys(problems)))
