@@ -37,8 +37,8 @@ def sentence_fault(docstring: str | None) -> str | None:
     if not docstring:
         return "no docstring"
     first = docstring.splitlines()[0]
-    if not first.endswith("."):
-        return "the first line does not end with a period"
+    if not first.endswith((".", "?")):
+        return "the first line does not end a sentence"
     if TWO_SENTENCES.search(first):
         return "the first line is more than one sentence"
     return None
@@ -55,8 +55,8 @@ def test_public_names_say_what_they_are():
         ("def f():\n    pass\n", "no docstring"),
         ("class C:\n    pass\n", "no docstring"),
         ("class C:\n    '''Hold.'''\n    def m(self):\n        pass\n", "C.m: no docstring"),
-        ("def f():\n    '''Take a block'''\n", "period"),
-        ("def f():\n    '''Take a block and\n    split it.'''\n", "period"),
+        ("def f():\n    '''Take a block'''\n", "does not end"),
+        ("def f():\n    '''Take a block and\n    split it.'''\n", "does not end"),
         ("def f():\n    '''Take a block. Split it.'''\n", "more than one"),
     ],
 )
