@@ -92,7 +92,8 @@ class Memory:
         self.tables = tables
         self.nr_pages = -(-top // MAX_ORDER_NR_PAGES) * MAX_ORDER_NR_PAGES
         self.page_table = np.zeros(0, np.int32)
-        self._requests = np.zeros((0, L.REQUEST_FIELDS), np.int64)
+        self._requests: tuple[Request, ...] = ()
+        self._rows = np.zeros(0, np.int64)
         self.mem = self._new_mem(np.zeros(0, np.int32), np.zeros(4, np.int64))
 
     def _new_mem(self, log: NDArray[np.int32], cursor: NDArray[np.int64]) -> L.Mem:
@@ -174,10 +175,18 @@ class Memory:
     def add_requests(self, requests: Sequence[Request]) -> int:
         """Make request classes known; return the number of the first."""
         first = len(self._requests)
-        rows = [self._request_row(r) for r in requests]
-        if rows:
-            self._requests = np.vstack([self._requests, np.array(rows, np.int64)])
+        self._requests += tuple(requests)
+        self._rows = self._request_rows()
         return first
+
+    def set_policy(self, tables: L.PolicyTables) -> None:
+        """Go on under another policy; what has been allocated stays where it is."""
+        self.tables = tables
+        self._rows = self._request_rows()
+
+    def _request_rows(self) -> NDArray[np.int64]:
+        rows = [self._request_row(request) for request in self._requests]
+        return np.array(rows, np.int64).reshape(-1)
 
     def _request_row(self, request: Request) -> list[int]:
         mobility = gfp_migratetype(request.gfp)
@@ -214,8 +223,7 @@ class Memory:
     def copy(self) -> Memory:
         """Return an independent copy of everything."""
         twin = copy.copy(self)
-        arrays = {k: v.copy() for k, v in self.mem._asdict().items() if isinstance(v, np.ndarray)}
-        twin.mem = self.mem._replace(**arrays)
+        twin.mem = L.Mem(*(x.copy() if isinstance(x, np.ndarray) else x for x in self.mem))
         twin.page_table = self.page_table.copy()
         return twin
 
@@ -237,9 +245,7 @@ class Memory:
         pfn = np.full(n, -1, np.int32)
         status = np.zeros(n, np.uint8)
         batch = batch_kernels.Batch(op, request, cpu, handle, self.page_table, pfn, status)
-        done = batch_kernels.run_batch(
-            self.mem, self.tables, self._requests.reshape(-1), batch, 0, n
-        )
+        done = batch_kernels.run_batch(self.mem, self.tables, self._rows, batch, 0, n)
         return Outcome(pfn[:done], status[:done])
 
     def drain_all(self) -> None:

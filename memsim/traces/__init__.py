@@ -8,7 +8,7 @@ parsed + skipped by rule + unknown = total.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
 
@@ -77,6 +77,30 @@ class TraceTable:
 
     def __len__(self) -> int:
         return len(self.time)
+
+    def select(self, keep: NDArray[np.bool_]) -> TraceTable:
+        """Return the rows that a mask keeps; the line accounting stays that of the whole file."""
+        columns = {name: value[keep] for name, value in vars(self).items() if _is_column(value)}
+        return replace(self, **columns)
+
+    def line(self, row: int) -> str:
+        """Write a row as a person reads it: time in seconds, CPU, event, fields that it has."""
+        words = [f"{self.time[row] / 1e9:.6f}", f"[{self.cpu[row]:03}]"]
+        if self.marker[row] >= 0:
+            return " ".join([*words, self.marker_texts[self.marker[row]]])
+        words.append(TraceEvent(self.event[row]).name.lower())
+        if self.pfn[row] >= 0:
+            words.append(f"pfn={self.pfn[row]:#x}")
+        for name in ("order", "migratetype", "fallback_order", "fallback_migratetype"):
+            if getattr(self, name)[row] >= 0:
+                words.append(f"{name}={getattr(self, name)[row]}")
+        if self.gfp[row] >= 0:
+            words.append(self.gfp_texts[self.gfp[row]])
+        return " ".join(words)
+
+
+def _is_column(value: object) -> bool:
+    return isinstance(value, np.ndarray)
 
 
 def read_trace(path: Path) -> TraceTable:

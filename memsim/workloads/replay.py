@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,16 @@ class TraceRequests:
     def handles(self) -> int:
         """How many handles the batch uses."""
         return self.allocations + len(self.unknown)
+
+    def allocs(self, where: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+        """Return which events are allocations (of those that ``where`` marks)."""
+        is_alloc = self.batch.op < OP_FREE
+        return np.flatnonzero(is_alloc if where is None else is_alloc & where)
+
+    def first(self, events: int) -> TraceRequests:
+        """Return the first events alone."""
+        batch = AllocBatch(*(column[:events] for column in self.batch))
+        return replace(self, batch=batch, row=self.row[:events])
 
 
 def trace_requests(trace: TraceTable, nodes: NDArray[np.int8] | None = None) -> TraceRequests:

@@ -1,0 +1,298 @@
+"""The judge: replay a capture of a real kernel on memsim's kernels and compare every page.
+
+The replay runs free. Its input is the start state and, of each request, order, gfp flags, type,
+CPU, time and the allocation that a free frees; the preferred node, which no event prints, is read
+from the pfn. Zones, pfns, refills, drains, fall-backs and the end state are predictions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memsim.freerun import Prediction, free_run, grouping_switch, preferred_nodes
+from memsim.kernels import layout as L
+from memsim.memory import Memory
+from memsim.mm import (
+    MIGRATE_TYPES,
+    NR_PAGE_ORDERS,
+    NR_PCP_LISTS,
+    PAGEBLOCK_NR_PAGES,
+    Migratetype,
+    Status,
+)
+from memsim.traces import TraceEvent, TraceTable
+from memsim.traces.capture import Capture, CaptureState
+from memsim.workloads.replay import TraceRequests, trace_requests
+
+CONTEXT_LINES = 5
+NS_PER_S = 1_000_000_000
+LOGGED = (
+    ("mm_page_alloc_zone_locked", TraceEvent.MM_PAGE_ALLOC_ZONE_LOCKED, L.LOG_ZONE_LOCKED),
+    ("mm_page_pcpu_drain", TraceEvent.MM_PAGE_PCPU_DRAIN, L.LOG_PCPU_DRAIN),
+    ("mm_page_alloc_extfrag", TraceEvent.MM_PAGE_ALLOC_EXTFRAG, L.LOG_EXTFRAG),
+)
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """How often one kind of thing was seen, predicted, and equal in the same place."""
+
+    name: str
+    seen: int
+    predicted: int
+    equal: int
+
+    @property
+    def ratio(self) -> float:
+        """Equal ones as a share of all, 1 where there is nothing to compare."""
+        most = max(self.seen, self.predicted)
+        return self.equal / most if most else 1.0
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The first place where the prediction is not what the kernel did."""
+
+    quantity: str
+    index: int
+    time_ns: int
+    seen: str
+    predicted: str
+    context: tuple[str, ...]
+    """Trace lines around it; the line itself begins with ``>``."""
+
+
+@dataclass(frozen=True)
+class FidelityReport:
+    """What ``memsim fidelity`` says about one capture."""
+
+    capture: str
+    quantities: tuple[Quantity, ...]
+    first_divergence: Divergence | None
+    stopped_at: str
+    inferred_pages: int
+    """Pages taken by bulk allocations, which print nothing, inferred from the lists."""
+    notes: tuple[str, ...]
+
+    @property
+    def exact(self) -> bool:
+        """Everything that was seen was predicted, and nothing else."""
+        return all(q.equal == q.seen == q.predicted for q in self.quantities)
+
+
+@dataclass(frozen=True)
+class _Window:
+    trace: TraceTable
+    stopped_at: str
+    whole: bool
+    """The window reaches the capture's end state."""
+
+
+def judge(capture: Capture) -> FidelityReport:
+    """Replay a capture from its start state and compare all that the kernel printed."""
+    window = _window(capture)
+    trace = window.trace
+    requests = trace_requests(trace, preferred_nodes(trace, capture.start))
+    switch = grouping_switch(trace, requests)
+    run = free_run(capture.start, trace, requests, switch)
+    window, requests, run = _until_reclaim(window, requests, run)
+    trace = window.trace
+    compared = [_compare_allocs(trace, requests, run)]
+    compared += [_compare_logged(trace, run, *kind) for kind in LOGGED]
+    quantities = [quantity for quantity, _ in compared]
+    if window.whole and capture.end is not None:
+        quantities += compare_end(run.memory, capture.end)
+    firsts = [divergence for _, divergence in compared if divergence is not None]
+    return FidelityReport(
+        capture=capture.name,
+        quantities=tuple(quantities),
+        first_divergence=min(firsts, key=lambda d: (d.time_ns, d.index), default=None),
+        stopped_at=window.stopped_at,
+        inferred_pages=run.inferred_pages,
+        notes=_notes(capture, requests, run, switch),
+    )
+
+
+def _window(capture: Capture) -> _Window:
+    """Cut the trace to the time between the snapshots, or to what memsim does not model."""
+    trace = capture.trace
+    keep = trace.time >= capture.start.time_ns
+    stopped_at = "the end of the trace: there is no end state"
+    if capture.end is not None:
+        keep &= trace.time <= capture.end.time_ns
+        stopped_at = "the end state"
+    stops = np.flatnonzero(keep & _not_modelled(trace))
+    if len(stops) == 0:
+        return _Window(trace.select(keep), stopped_at, capture.end is not None)
+    keep[stops[0] :] = False
+    return _Window(trace.select(keep), f"{_reason(trace, int(stops[0]))}: not modelled", False)
+
+
+def _not_modelled(trace: TraceTable) -> NDArray[np.bool_]:
+    events = (TraceEvent.MM_COMPACTION_BEGIN, TraceEvent.MM_MIGRATE_PAGES)
+    stops = np.isin(trace.event, events)
+    for row, text in enumerate(trace.marker_texts):
+        if text.startswith("LAB_OFFLINE"):
+            stops |= (trace.event == TraceEvent.MARKER) & (trace.marker == row)
+    return stops
+
+
+def _reason(trace: TraceTable, row: int) -> str:
+    name = TraceEvent(trace.event[row]).name.lower()
+    if trace.event[row] == TraceEvent.MARKER:
+        name = trace.marker_texts[trace.marker[row]]
+    return f"{name} at {trace.time[row] / NS_PER_S:.6f} s"
+
+
+def _until_reclaim(
+    window: _Window, requests: TraceRequests, run: Prediction
+) -> tuple[_Window, TraceRequests, Prediction]:
+    """Cut everything at the first request that the kernel served by reclaim or compaction."""
+    served = window.trace.pfn[requests.row] >= 0
+    stuck = np.flatnonzero((run.status == Status.NEEDS_RECLAIM) & served)
+    if len(stuck) == 0:
+        return window, requests, run
+    event = int(stuck[0])
+    row = int(requests.row[event])
+    keep = np.arange(len(window.trace)) < row
+    reason = f"a request at {window.trace.time[row] / NS_PER_S:.6f} s needs reclaim: not modelled"
+    return (
+        _Window(window.trace.select(keep), reason, whole=False),
+        requests.first(event),
+        run.first(event),
+    )
+
+
+def _notes(
+    capture: Capture, requests: TraceRequests, run: Prediction, switch: int | None
+) -> tuple[str, ...]:
+    notes = []
+    if len({zone.node for zone in capture.start.zones}) > 1:
+        notes.append("the preferred node of each request is read from the pfn")
+    if run.inferred_pages:
+        notes.append(
+            f"{run.inferred_pages} pages were taken by bulk allocations, which print nothing; "
+            "inferred from the per-CPU lists and confirmed by their later frees"
+        )
+    if run.not_held:
+        notes.append(f"{run.not_held} frees of pages that no line had allocated were left out")
+    if switch is not None:
+        at = capture.trace.time[0] if switch >= len(requests.row) else requests.batch.time[switch]
+        notes.append(f"grouping by mobility is switched off at {at / NS_PER_S:.6f} s")
+    if capture.trace.accounting.lost_events:
+        notes.append(f"the trace lost {capture.trace.accounting.lost_events} events")
+    return tuple(notes)
+
+
+# --- comparing ------------------------------------------------------------------------------
+
+
+def _compare_allocs(
+    trace: TraceTable, requests: TraceRequests, run: Prediction
+) -> tuple[Quantity, Divergence | None]:
+    """Compare the pfns handed out; a failure that was predicted is equal too."""
+    allocs = requests.allocs()
+    rows = requests.row[allocs]
+    seen, predicted = trace.pfn[rows], run.pfn[allocs]
+    wrong = np.flatnonzero(seen != predicted)
+    quantity = Quantity("mm_page_alloc", len(seen), len(seen), len(seen) - len(wrong))
+    if len(wrong) == 0:
+        return quantity, None
+    i = int(wrong[0])
+    return quantity, Divergence(
+        quantity.name,
+        i,
+        int(trace.time[rows[i]]),
+        _page(int(seen[i])),
+        _page(int(predicted[i])),
+        _context(trace, int(rows[i])),
+    )
+
+
+def _compare_logged(
+    trace: TraceTable, run: Prediction, name: str, event: TraceEvent, kind: int
+) -> tuple[Quantity, Divergence | None]:
+    """Compare one kind of printed event, position by position."""
+    rows = np.flatnonzero(trace.event == event)
+    seen = np.stack([column[rows] for column in _columns(trace, event)], axis=1)
+    predicted = run.log[run.log[:, 1] == kind][:, 2 : 2 + seen.shape[1]]
+    n = min(len(seen), len(predicted))
+    wrong = np.flatnonzero((seen[:n] != predicted[:n]).any(axis=1))
+    quantity = Quantity(name, len(seen), len(predicted), n - len(wrong))
+    if len(wrong) == 0 and len(seen) == len(predicted):
+        return quantity, None
+    i = int(wrong[0]) if len(wrong) else n
+    row = int(rows[i]) if i < len(rows) else len(trace) - 1
+    return quantity, Divergence(
+        name,
+        i,
+        int(trace.time[row]) if len(trace) else 0,
+        _block(seen, i),
+        _block(predicted, i),
+        _context(trace, row),
+    )
+
+
+def _columns(trace: TraceTable, event: TraceEvent) -> tuple[NDArray[np.generic], ...]:
+    columns: tuple[NDArray[np.generic], ...] = (trace.pfn, trace.order, trace.migratetype)
+    if event == TraceEvent.MM_PAGE_ALLOC_ZONE_LOCKED:
+        columns += (trace.percpu_refill,)
+    if event == TraceEvent.MM_PAGE_ALLOC_EXTFRAG:
+        columns += (trace.fallback_order, trace.fallback_migratetype, trace.change_ownership)
+    return columns
+
+
+def compare_end(memory: Memory, end: CaptureState) -> list[Quantity]:
+    """Compare free lists, per-CPU lists, free_factor and pageblock types, in order."""
+    free = Quantity("end_free_lists", 0, 0, 0)
+    lists = Quantity("end_pcp_lists", 0, 0, 0)
+    factor = Quantity("end_free_factor", 0, 0, 0)
+    types = Quantity("end_pageblock_types", 0, 0, 0)
+    empty = np.zeros(0, np.int32)
+    for z, zone in enumerate(end.zones):
+        for order in range(NR_PAGE_ORDERS):
+            for kind in range(MIGRATE_TYPES):
+                seen = zone.free.get((order, Migratetype(kind)), empty)
+                free = _add(free, seen, memory.free_list(z, order, kind))
+        for pcp in zone.pcp:
+            for pindex in range(NR_PCP_LISTS):
+                seen = pcp.lists.get(pindex, empty)
+                lists = _add(lists, seen, memory.pcp_list(z, pcp.cpu, pindex))
+            predicted = memory.pcp_field(z, pcp.cpu, L.P_FREE_FACTOR)
+            factor = _add(factor, np.array([pcp.free_factor]), np.array([predicted]))
+        first = zone.start_pfn // PAGEBLOCK_NR_PAGES
+        own = np.flatnonzero(zone.pageblocks <= Migratetype.ISOLATE)
+        types = _add(types, zone.pageblocks[own], memory.mem.pageblocks[first + own])
+    return [free, lists, factor, types]
+
+
+def _add(q: Quantity, seen: NDArray[np.generic], predicted: NDArray[np.generic]) -> Quantity:
+    n = min(len(seen), len(predicted))
+    equal = int(np.count_nonzero(seen[:n] == predicted[:n]))
+    return replace(
+        q, seen=q.seen + len(seen), predicted=q.predicted + len(predicted), equal=q.equal + equal
+    )
+
+
+# --- saying it -------------------------------------------------------------------------------
+
+
+def _page(pfn: int) -> str:
+    return f"pfn={pfn:#x}" if pfn >= 0 else "failed"
+
+
+def _block(rows: NDArray[np.generic], i: int) -> str:
+    if i >= len(rows):
+        return "nothing"
+    pfn, order, migratetype, *rest = (int(x) for x in rows[i])
+    more = "".join(f" {x}" for x in rest)
+    return f"pfn={pfn:#x} order={order} migratetype={migratetype}{more}"
+
+
+def _context(trace: TraceTable, row: int) -> tuple[str, ...]:
+    rows: Iterable[int] = range(max(0, row - CONTEXT_LINES), min(len(trace), row + CONTEXT_LINES))
+    return tuple(f"{'>' if r == row else ' '} {trace.line(r)}" for r in rows)
