@@ -51,7 +51,7 @@ def random_machine(seed: int) -> MachineSpec:
         # Zones may start and end inside a pageblock.
         start, end = (
             end,
-            end + 512 * rng.choice((2, 2, 3, 4, 6, 9, 16)) + rng.choice((0, 0, 0, 37, 300)),
+            end + 512 * rng.choice((2, 2, 3, 4, 6, 9, 16)) + rng.choice((0, 0, 0, 37, 300, 511)),
         )
         zones.append(_zone(rng, start, end, nid, index, pageblocks))
     nodes = sorted({zone.nid for zone in zones})
