@@ -17,7 +17,7 @@ LAYERS = """
     mm_init rules
     memory
     start
-    simulate
+    simulate freerun
     load results
     execute
     compare
