@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
+from memsim.boot_options import BootOptions, VmOptions
+from memsim.cmdline import Cmdline
 from memsim.errors import InputError, Problem
 from memsim.kernels import layout as L
 from memsim.kernels.layout import PolicyTables
+from memsim.machine import Machine, Vm
+from memsim.memblock import (
+    QEMU_PC,
+    BootReservations,
+    NodeRequest,
+    NodeSpec,
+    Range,
+    intersect,
+    machine_error,
+    place_nodes,
+    subtract,
+)
 from memsim.memory import MachineSetup, Memory, ZoneSetup
 from memsim.mm import (
+    MAX_DMA32_PFN,
     MAX_NR_ZONES,
     MAX_ORDER_NR_PAGES,
     MIGRATE_PCPTYPES,
+    PAGE_SIZE,
     PAGEBLOCK_NR_PAGES,
     PAGEBLOCK_ORDER,
     Migratetype,
     ZoneType,
 )
-from memsim.traces.capture import CaptureState, CaptureZone
+from memsim.mm_init import MachineLayout, machine_layout
+from memsim.policies.none import Policy as Ungrouped
+from memsim.traces.capture import CaptureState, CaptureZone, find_state, read_state
 from memsim.watermarks import calculate_normal_threshold
 from memsim.zonelists import build_zonelists
+from memsim.zones import ZoneSpan
 
 LOCAL_DISTANCE = 10
 REMOTE_DISTANCE = 20
@@ -47,6 +69,179 @@ def restore(state: CaptureState, tables: PolicyTables, boost_factor: int = 15000
             memory.set_pcp(z, pcp.cpu, pcp.high, pcp.batch, pcp.free_factor)
         _mark_before(memory, z, zone)
     return memory
+
+
+def start(machine: Machine, cmdline: Cmdline, tables: PolicyTables, directory: str) -> Memory:
+    """Build the memory that a scenario begins with: a booted machine's, or a capture's.
+
+    ``directory`` is what ``machine.from_`` is relative to. Raises InputError for a machine that
+    cannot boot and for a folder without a start state.
+    """
+    if machine.from_ is None:
+        return boot(machine, cmdline, tables)
+    folder = Path(directory, machine.from_)
+    state = find_state(folder, "start")
+    if state is None:
+        raise InputError([Problem(str(folder), 0, 0, "has no start/state.txt, plain or gzip")])
+    return restore(read_state(state), tables, machine.vm.watermark_boost_factor)
+
+
+def boot(
+    machine: Machine,
+    cmdline: Cmdline,
+    tables: PolicyTables,
+    reservations: BootReservations = QEMU_PC,
+) -> Memory:
+    """Boot a machine: all memory is free but for what the kernel keeps; DIMMs are online.
+
+    A machine too small for grouping by mobility gets the tables of policy ``none`` (spec 3.8).
+    """
+    layout = machine_layout(
+        _node_specs(machine),
+        machine.distance_matrix,
+        boot=BootOptions(
+            kernelcore=cmdline.kernelcore,
+            movablecore=cmdline.movablecore,
+            movable_node=cmdline.movable_node,
+            transparent_hugepage=cmdline.transparent_hugepage or machine.vm.thp,
+            cma=machine.cma > 0,
+        ),
+        vm=_vm_options(machine.vm),
+        reservations=reservations,
+        block_pages=machine.memory_block_size // PAGE_SIZE,
+    )
+    if layout.page_group_by_mobility_disabled:
+        tables = Ungrouped().tables()._replace(options=tables.options)
+    memory = Memory(_boot_setup(layout, machine.vm.watermark_boost_factor), tables)
+    for start_pfn, end_pfn in layout.boot_reserved:
+        memory.mem.state[start_pfn:end_pfn] = L.PAGE_RESERVED
+    _free_boot_memory(memory, layout, machine.cma // PAGE_SIZE)
+    return memory
+
+
+def _node_specs(machine: Machine) -> tuple[NodeSpec, ...]:
+    requests = [
+        NodeRequest(
+            pages=node.memory // PAGE_SIZE,
+            cpus=node.cpus,
+            hotpluggable=node.hotpluggable,
+            dimms=tuple((dimm.size // PAGE_SIZE, dimm.online) for dimm in node.dimms),
+        )
+        for node in machine.nodes
+    ]
+    return place_nodes(requests, block_pages=machine.memory_block_size // PAGE_SIZE)
+
+
+def _joined(ranges: Sequence[Range]) -> tuple[Range, ...]:
+    """Join ascending ranges that touch or overlap."""
+    joined: list[Range] = []
+    for start_pfn, end_pfn in ranges:
+        if joined and start_pfn <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], end_pfn))
+        else:
+            joined.append((start_pfn, end_pfn))
+    return tuple(joined)
+
+
+def _vm_options(vm: Vm) -> VmOptions:
+    """Say which sysctls are written after boot: those that differ from the kernel's own."""
+    default = Vm()
+    kbytes, scale, ratio = vm.min_free_kbytes, vm.watermark_scale_factor, vm.lowmem_reserve_ratio
+    return VmOptions(
+        min_free_kbytes=None if kbytes == "auto" else kbytes,
+        watermark_scale_factor=None if scale == default.watermark_scale_factor else scale,
+        lowmem_reserve_ratio=None if ratio == default.lowmem_reserve_ratio else ratio,
+        percpu_pagelist_high_fraction=vm.percpu_pagelist_high_fraction,
+    )
+
+
+def _boot_setup(layout: MachineLayout, boost_factor: int) -> MachineSetup:
+    kinds = {(zone.nid, zone.zone_type) for zone in layout.zones}
+    cpu_node = {cpu: node.nid for node in layout.nodes for cpu in node.cpus}
+    plug = sorted(piece for node in layout.nodes if node.hotpluggable for piece in node.ram)
+    plug += [(dimm.start_pfn, dimm.end_pfn) for node in layout.nodes for dimm in node.dimms]
+    present = [piece for zone in layout.zones for piece in zone.present_ranges]
+    return MachineSetup(
+        zones=tuple(
+            ZoneSetup(
+                node=zone.nid,
+                zone_type=zone.zone_type,
+                start_pfn=zone.start_pfn,
+                end_pfn=zone.end_pfn,
+                present=zone.present,
+                managed=zone.managed,
+                watermark=layout.watermark[z],
+                lowmem_reserve=layout.lowmem_reserve[z],
+                pcp_high=layout.pcp_high[z],
+                pcp_batch=layout.pcp_batch[z],
+                stat_threshold=layout.stat_threshold[z],
+                nofragment=zone.zone_type == ZoneType.NORMAL
+                and (len(layout.nodes) == 1 or (zone.nid, ZoneType.DMA32) in kinds),
+                boost_factor=boost_factor,
+                ranges=_zone_ranges(zone),
+            )
+            for z, zone in enumerate(layout.zones)
+        ),
+        zonelists=tuple((lists.fallback, lists.nofallback) for lists in layout.zonelists),
+        # Numbers without a CPU are never asked for; they only fill the gap.
+        cpu_node=tuple(cpu_node.get(cpu, 0) for cpu in range(max(cpu_node) + 1)),
+        hotpluggable=tuple(cut for s, e in plug for cut in intersect(present, s, e)),
+    )
+
+
+def _zone_ranges(zone: ZoneSpan) -> tuple[Range, ...]:
+    """Give the zone's memory in whole 4 MiB, so that small holes part no pageblock."""
+    whole = [
+        (
+            start // MAX_ORDER_NR_PAGES * MAX_ORDER_NR_PAGES,
+            -(-end // MAX_ORDER_NR_PAGES) * MAX_ORDER_NR_PAGES,
+        )
+        for start, end in sorted(zone.present_ranges)
+    ]
+    return tuple(intersect(_joined(whole), zone.start_pfn, zone.end_pfn))
+
+
+def _free_boot_memory(memory: Memory, layout: MachineLayout, cma_pages: int) -> None:
+    cma = _cma_range(layout, cma_pages) if cma_pages else None
+    if cma is not None:
+        memory.mem.pageblocks[cma[0] >> PAGEBLOCK_ORDER : cma[1] >> PAGEBLOCK_ORDER] = (
+            Migratetype.CMA
+        )
+    for z, zone in enumerate(layout.zones):
+        for start_pfn, end_pfn in subtract(zone.free_ranges, [cma] if cma else []):
+            memory.free_boot_range(z, start_pfn, end_pfn)
+        if cma is not None and zone.start_pfn <= cma[0] and intersect(zone.free_ranges, *cma):
+            memory.free_boot_range(z, *cma)
+
+
+def _cma_range(layout: MachineLayout, pages: int) -> Range:
+    """Place the CMA area: as low as it goes above 4 GiB, else as high as it goes below.
+
+    Unlike Linux: the CMA area is taken after the other boot reservations, not among them, and
+    stands in whole 4 MiB of one zone.
+    """
+    fits = sorted(_cma_places(layout, pages))
+    above = [place for place in fits if place[0] >= MAX_DMA32_PFN]
+    if not fits:
+        raise machine_error(
+            f"no zone has room for a CMA area of {pages} pages in one piece",
+            "take a smaller cma",
+        )
+    return above[0] if above else fits[-1]
+
+
+def _cma_places(layout: MachineLayout, pages: int) -> Iterator[Range]:
+    """Yield the lowest and the highest place of each free range of boot memory."""
+    boot = [piece for node in layout.nodes for piece in node.ram]
+    for zone in layout.zones:
+        if zone.zone_type == ZoneType.MOVABLE:
+            continue
+        for first, end in zone.free_ranges:
+            lowest = -(-first // MAX_ORDER_NR_PAGES) * MAX_ORDER_NR_PAGES
+            highest = (end - pages) // MAX_ORDER_NR_PAGES * MAX_ORDER_NR_PAGES
+            if lowest <= highest and intersect(boot, first, end):
+                yield lowest, lowest + pages
+                yield highest, highest + pages
 
 
 def _capture_setup(state: CaptureState, boost_factor: int) -> MachineSetup:
