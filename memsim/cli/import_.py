@@ -1,4 +1,4 @@
-"""The command ``memsim import``."""
+"""Bring a trace or a capture into memsim's own form (Parquet)."""
 
 from __future__ import annotations
 

@@ -92,8 +92,8 @@ class TraceTable:
         if self.pfn[row] >= 0:
             words.append(f"pfn={self.pfn[row]:#x}")
         for name in ("order", "migratetype", "fallback_order", "fallback_migratetype"):
-            if getattr(self, name)[row] >= 0:
-                words.append(f"{name}={getattr(self, name)[row]}")
+            if (value := getattr(self, name)[row]) >= 0:
+                words += [f"{name}={value}"]
         if self.gfp[row] >= 0:
             words.append(self.gfp_texts[self.gfp[row]])
         return " ".join(words)

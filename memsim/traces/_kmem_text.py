@@ -153,7 +153,7 @@ def _fill_fast(
     }
     rows_of[b""] = -1
     index = np.array(at)
-    columns["event"][index] = np.where(fits, event, columns["event"][index])
+    columns["event"][index] = event
     columns["time"][index] = [_nanoseconds(t) for t in time]
     columns["cpu"][index] = [int(c) for c in cpu]
     columns["pfn"][index] = [int(p, 16) if p[1:2] == b"x" else int(p) for p in pfn]
@@ -162,6 +162,8 @@ def _fill_fast(
     columns["gfp"][index] = [rows_of[g] for g in gfp]
     columns["percpu_refill"][index] = [int(r or -1) for r in refill]
     odd: list[int] = index[~fits].tolist()
+    for column, blank in blank_columns(len(odd)).items():
+        columns[column][odd] = blank
     return odd
 
 

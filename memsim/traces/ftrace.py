@@ -9,12 +9,12 @@ from memsim.traces import TraceTable
 from memsim.traces._files import read_head, refuse
 from memsim.traces._kmem_text import TIME, TextFormat, read_text
 
-TASK = rb" *.{1,80}?-\d{1,10} +(?:\([ \d-]{1,12}\) +)?\[(\d{1,4})\] +(?:\([ \d-]{1,12}\) +)?"
+TASK = rb" {0,40}.{1,80}?-\d{1,10} +(?:\([ \d-]{1,12}\) +)?\[(\d{1,4})\] +(?:\([ \d-]{1,12}\) +)?"
 FORM = TextFormat(prefix=TASK + rb"(?:\S{4,5} +)?" + TIME + rb": ")
 _LINE = re.compile(rb"^" + FORM.prefix + rb"\w+: ", re.MULTILINE)
 _TICKS = re.compile(rb"^" + TASK + rb"(?:\S{4,5} +)?\d+: \w+: ", re.MULTILINE)
 _LATENCY = re.compile(
-    rb"^# \w+ latency trace v|^ *.{1,80}?-\d+ +\d+[^\s\d]\S{3,4} +\d+us\W", re.MULTILINE
+    rb"^# \w+ latency trace v|^ {0,40}.{1,80}?-\d+ +\d+[^\s\d]\S{3,4} +\d+us\W", re.MULTILINE
 )
 _RAW = re.compile(rb"^\d+ \d+ \d+ type: \d+", re.MULTILINE)
 
