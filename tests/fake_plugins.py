@@ -80,10 +80,15 @@ def fake_plugins():
         for name, module in found.items()
     }
     offered = mock.patch.object(plugins, "offered", lambda folder: tuple(sorted(MODULES[folder])))
-    caches = (plugins.find, vocabulary.knob_schema)
-    with offered, mock.patch.dict(sys.modules, modules):
-        for cached in caches:
-            cached.cache_clear()
+    _forget()
+    with offered:
+        sys.modules.update(modules)
         yield
-    for cached in caches:
-        cached.cache_clear()
+    for name in modules:
+        del sys.modules[name]
+    _forget()
+
+
+def _forget():
+    plugins.find.cache_clear()
+    vocabulary.knob_schema.cache_clear()
