@@ -7,8 +7,9 @@ from the pfn. Zones, pfns, refills, drains, fall-backs and the end state are pre
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +66,14 @@ class Divergence:
     context: tuple[str, ...]
     """Trace lines around it; the line itself begins with ``>``."""
 
+    def lines(self) -> list[str]:
+        """Say what diverged, and show the trace around it."""
+        return [
+            f"first divergence: {self.quantity} {self.index} at {self.time_ns / NS_PER_S:.6f} s: "
+            f"seen {self.seen}, predicted {self.predicted}",
+            *self.context,
+        ]
+
 
 @dataclass(frozen=True)
 class FidelityReport:
@@ -82,6 +91,24 @@ class FidelityReport:
     def exact(self) -> bool:
         """Everything that was seen was predicted, and nothing else."""
         return all(q.equal == q.seen == q.predicted for q in self.quantities)
+
+    def to_json(self) -> str:
+        """Return one JSON object: capture, quantities, first_divergence, stopped_at and notes."""
+        quantities = [{**asdict(q), "ratio": q.ratio} for q in self.quantities]
+        return json.dumps({**asdict(self), "quantities": quantities}, indent=2)
+
+    def to_text(self) -> str:
+        """Return one line per quantity, the first divergence, and where the replay stopped."""
+        lines = [f"{self.capture}", f"  {'':28}{'seen':>10}{'predicted':>12}{'equal':>10}  ratio"]
+        lines += [
+            f"  {q.name:28}{q.seen:>10,}{q.predicted:>12,}{q.equal:>10,}  {q.ratio:.6f}"
+            for q in self.quantities
+        ]
+        lines.append(f"stopped at {self.stopped_at}")
+        lines += self.notes
+        if self.first_divergence is None:
+            return "\n".join([*lines, "no divergence"])
+        return "\n".join([*lines, *self.first_divergence.lines()])
 
 
 @dataclass(frozen=True)

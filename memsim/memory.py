@@ -61,6 +61,14 @@ class ZoneSetup:
     nofragment: bool
     """The fast path avoids fragmentation when this zone is preferred."""
     boost_factor: int = 15000
+    ranges: tuple[tuple[int, int], ...] = ()
+    """Half-open pfn ranges that are the zone's own, at multiples of 1024 pages or the zone's ends;
+    empty: the whole span. DIMMs let the spans of two nodes' zones overlap."""
+
+    @property
+    def pieces(self) -> tuple[tuple[int, int], ...]:
+        """The pfn ranges that are the zone's own, never empty."""
+        return self.ranges or ((self.start_pfn, self.end_pfn),)
 
     @property
     def name(self) -> str:
@@ -223,7 +231,7 @@ class Memory:
     def copy(self) -> Memory:
         """Return an independent copy of everything."""
         twin = copy.copy(self)
-        twin.mem = L.Mem(*(x.copy() if isinstance(x, np.ndarray) else x for x in self.mem))
+        twin.mem = copy.deepcopy(self.mem)
         twin.page_table = self.page_table.copy()
         return twin
 
@@ -248,9 +256,9 @@ class Memory:
         done = batch_kernels.run_batch(self.mem, self.tables, self._rows, batch, 0, n)
         return Outcome(pfn[:done], status[:done])
 
-    def drain_all(self) -> None:
-        """Return the pages of all per-CPU lists to the buddy lists."""
-        batch_kernels.drain_all_pages(self.mem)
+    def drain_all(self, cpu: int = 0) -> None:
+        """Return the pages of all per-CPU lists to the buddy lists; ``cpu`` does the work."""
+        batch_kernels.drain_all_pages(self.mem, cpu)
 
     # --- looking ----------------------------------------------------------------------------
 
@@ -284,9 +292,15 @@ class Memory:
 
     def nr_free_pages(self, zone: int) -> int:
         """Count the free pages of a zone exactly, whatever its CPUs have not folded in."""
+        return self._exact(zone, L.Z_NR_FREE_PAGES, L.P_STAT_DIFF)
+
+    def nr_free_cma(self, zone: int) -> int:
+        """Count the free CMA pages of a zone exactly."""
+        return self._exact(zone, L.Z_NR_FREE_CMA, L.P_CMA_DIFF)
+
+    def _exact(self, zone: int, counter: int, diff: int) -> int:
         cpus = range(len(self.setup.cpu_node))
-        held_back = sum(self.pcp_field(zone, cpu, L.P_STAT_DIFF) for cpu in cpus)
-        return self.zone_field(zone, L.Z_NR_FREE_PAGES) + held_back
+        return self.zone_field(zone, counter) + sum(self.pcp_field(zone, c, diff) for c in cpus)
 
     def vmstat(self) -> dict[str, int]:
         """Return the system-wide counters by name."""
@@ -329,7 +343,11 @@ class Memory:
         )
 
     def _hotpluggable(self, zone: ZoneSetup) -> list[tuple[int, int]]:
-        cut = [(max(s, zone.start_pfn), min(e, zone.end_pfn)) for s, e in self.setup.hotpluggable]
+        cut = [
+            (max(s, first), min(e, end))
+            for s, e in self.setup.hotpluggable
+            for first, end in zone.pieces
+        ]
         return [(s, e) for s, e in cut if s < e]
 
     def census(self) -> Census:
@@ -340,7 +358,8 @@ class Memory:
         totals = np.zeros((n, 4), np.int64)
         unmovable = np.zeros(n, np.int64)
         for i, zone in enumerate(self.setup.zones):
-            self._count(zone.start_pfn, zone.end_pfn, free[i], blocks[i], totals[i])
+            for start, end in zone.pieces:
+                self._count(start, end, free[i], blocks[i], totals[i])
             for start, end in self._hotpluggable(zone):
                 part = np.zeros(4, np.int64)
                 self._count(start, end, np.zeros_like(free[i]), np.zeros_like(blocks[i]), part)
@@ -369,7 +388,8 @@ def _request_flags(request: Request) -> int:
         (Gfp.THISNODE, L.REQ_THISNODE),
     )
     flags = sum(bit for gfp, bit in pairs if request.gfp & gfp)
-    return flags | (L.REQ_LRU if request.lru else 0)
+    flags |= L.REQ_LRU if request.lru else 0
+    return flags | (0 if request.cma else L.REQ_NO_CMA)
 
 
 def _zone_rows(zones: Sequence[ZoneSetup]) -> NDArray[np.int64]:
@@ -389,7 +409,8 @@ def _zone_rows(zones: Sequence[ZoneSetup]) -> NDArray[np.int64]:
 def _zone_of(zones: Sequence[ZoneSetup], nr_pages: int) -> NDArray[np.uint8]:
     zone_of = np.full(nr_pages // MAX_ORDER_NR_PAGES, NO_ZONE, np.uint8)
     for i, z in enumerate(zones):
-        zone_of[z.start_pfn >> MAX_PAGE_ORDER : -(-z.end_pfn // MAX_ORDER_NR_PAGES)] = i
+        for start, end in z.pieces:
+            zone_of[start >> MAX_PAGE_ORDER : -(-end // MAX_ORDER_NR_PAGES)] = i
     return zone_of
 
 

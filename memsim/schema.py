@@ -37,6 +37,8 @@ class Request:
     use: Use
     nodes: tuple[int, ...] | None = None
     preferred: int | None = None
+    cma: bool = True
+    """CMA pageblocks may serve it, if it is movable."""
     lru: bool = False
     """The pages go onto an LRU list (user memory and page cache): they can be migrated."""
 

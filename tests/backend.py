@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from kernel_backend import KernelMachine
 from oracle.naive_machine import NaiveMachine
 
 from memsim import mm
@@ -95,7 +96,10 @@ class Machine(Protocol):
     def kswapd_wakes(self) -> int: ...  # only zero or not is compared
 
 
-BACKENDS: dict[str, Callable[[MachineSpec], Machine]] = {"oracle": NaiveMachine}
+BACKENDS: dict[str, Callable[[MachineSpec], Machine]] = {
+    "oracle": NaiveMachine,
+    "kernels": KernelMachine,
+}
 
 
 def snapshot(spec: MachineSpec, machine: Machine) -> dict[tuple[Any, ...], Any]:

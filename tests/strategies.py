@@ -48,11 +48,10 @@ def random_machine(seed: int) -> MachineSpec:
     zones: list[ZoneSpec] = []
     end = 0
     for nid, index in layout:
-        # Zones may start and end inside a pageblock.
-        start, end = (
-            end,
-            end + 512 * rng.choice((2, 2, 3, 4, 6, 9, 16)) + rng.choice((0, 0, 0, 37, 300, 511)),
-        )
+        # Zones may start and end inside a pageblock, but share no 4 MiB.
+        start = -(-end // 1024) * 1024 + rng.choice((0, 0, 0, 37, 300, 511))
+        end = -(-start // 512) * 512
+        end += 512 * rng.choice((2, 2, 3, 4, 6, 9, 16)) + rng.choice((0, 0, 0, 37, 300, 511))
         zones.append(_zone(rng, start, end, nid, index, pageblocks))
     nodes = sorted({zone.nid for zone in zones})
     return MachineSpec(

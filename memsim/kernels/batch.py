@@ -23,7 +23,6 @@ from memsim.kernels.layout import (
     R_MOBILITY,
     R_NODE,
     R_NODEMASK,
-    REQ_DIRECT_RECLAIM,
     REQ_THISNODE,
     REQUEST_FIELDS,
     Mem,
@@ -31,7 +30,13 @@ from memsim.kernels.layout import (
     pointers,
     policy_pointers,
 )
-from memsim.kernels.page_alloc import AllocContext, alloc_pages, free_pages, prep_new_page
+from memsim.kernels.page_alloc import (
+    AllocContext,
+    alloc_pages,
+    free_pages,
+    prep_new_page,
+    would_reclaim,
+)
 from memsim.kernels.pcp import drain_pages_zone
 from memsim.mm import OP_FREE, PAGEBLOCK_ORDER, Status
 
@@ -145,7 +150,7 @@ def run_batch(
                 b.page_table[handle] = pfn + 1
                 m.events[ALLOC_SUCCESS] += 1
                 b.status[i] = OK
-            elif ac.flags & REQ_DIRECT_RECLAIM:
+            elif would_reclaim(ac):
                 m.events[ALLOC_NEEDS_RECLAIM] += 1
                 b.status[i] = NEEDS_RECLAIM
             else:
@@ -156,9 +161,12 @@ def run_batch(
 
 
 @kernel
-def drain_all_pages(mem: Mem) -> None:
-    """Return the pages of all per-CPU lists to the buddy lists, zone by zone, CPU by CPU."""
+def drain_all_pages(mem: Mem, cpu: int) -> None:
+    """Return the pages of all per-CPU lists to the buddy lists; ``cpu`` does it for all.
+
+    Source: __drain_all_pages, mm/page_alloc.c, 6.1.
+    """
     m = pointers(mem)
-    for z in range(m.nr_zones):
-        for cpu in range(m.nr_cpus):
-            drain_pages_zone(m, z, cpu)
+    for owner in range(m.nr_cpus):
+        for z in range(m.nr_zones):
+            drain_pages_zone(m, z, owner, cpu)

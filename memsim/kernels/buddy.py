@@ -16,6 +16,7 @@ from memsim.kernels.layout import (
     LOG_ZONE_LOCKED,
     OPT_BOOST,
     OPT_CMA,
+    P_CMA_DIFF,
     P_STAT_DIFF,
     PAGE_LRU,
     PAGEBLOCKS_CLAIMED,
@@ -84,17 +85,29 @@ def pcp_allowed_order(order: int) -> bool:
 
 
 @inline
-def mod_zone_free_pages(m: Mem, z: int, cpu: int, delta: int) -> None:
-    """Book a change of nr_free_pages on a CPU; fold it in when it exceeds the threshold.
+def mod_zone_page_state(m: Mem, z: int, cpu: int, diff: int, counter: int, delta: int) -> None:
+    """Book a change on a CPU (P_*_DIFF); fold it into the zone when it exceeds the threshold.
 
     Source: __mod_zone_page_state, mm/vmstat.c, 6.1.
     """
-    diff = (z * m.nr_cpus + cpu) * PCP_FIELDS + P_STAT_DIFF
-    x = int(m.pcps[diff]) + delta
+    at = (z * m.nr_cpus + cpu) * PCP_FIELDS + diff
+    x = int(m.pcps[at]) + delta
     if abs(x) > zone_get(m, z, Z_STAT_THRESHOLD):
-        zone_add(m, z, Z_NR_FREE_PAGES, x)
+        zone_add(m, z, counter, x)
         x = 0
-    m.pcps[diff] = x
+    m.pcps[at] = x
+
+
+@inline
+def mod_zone_free_pages(m: Mem, z: int, cpu: int, delta: int) -> None:
+    """Book a change of nr_free_pages."""
+    mod_zone_page_state(m, z, cpu, P_STAT_DIFF, Z_NR_FREE_PAGES, delta)
+
+
+@inline
+def mod_zone_free_cma(m: Mem, z: int, cpu: int, delta: int) -> None:
+    """Book a change of nr_free_cma."""
+    mod_zone_page_state(m, z, cpu, P_CMA_DIFF, Z_NR_FREE_CMA, delta)
 
 
 @inline
@@ -102,7 +115,7 @@ def mod_zone_freepage_state(m: Mem, z: int, cpu: int, pages: int, migratetype: i
     """Book free pages of a type: all of them, and those of CMA apart."""
     mod_zone_free_pages(m, z, cpu, pages)
     if migratetype == CMA:
-        zone_add(m, z, Z_NR_FREE_CMA, pages)
+        mod_zone_free_cma(m, z, cpu, pages)
 
 
 @inline

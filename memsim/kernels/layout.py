@@ -134,6 +134,8 @@ P_BATCH = 2
 P_FREE_FACTOR = 3
 P_STAT_DIFF = 4
 """vm_stat_diff[NR_FREE_PAGES]: this CPU's part of the zone's free count."""
+P_CMA_DIFF = 5
+"""vm_stat_diff[NR_FREE_CMA_PAGES]."""
 P_LISTS = 8
 """NR_PCP_LISTS groups of (head, length, offset in rings, capacity - 1)."""
 PCP_FIELDS = P_LISTS + 4 * NR_PCP_LISTS
@@ -156,6 +158,7 @@ REQ_NOMEMALLOC = 16
 REQ_MEMALLOC = 32
 REQ_THISNODE = 64
 REQ_LRU = 128
+REQ_NO_CMA = 256
 
 # --- Log of the trace events that a batch caused: int32 rows ------------------------------------
 LOG_FIELDS = 8

@@ -55,6 +55,7 @@ from memsim.kernels.layout import (
     REQ_KSWAPD_RECLAIM,
     REQ_LRU,
     REQ_MEMALLOC,
+    REQ_NO_CMA,
     REQ_NOMEMALLOC,
     SLOWPATH,
     TYPE_MASK,
@@ -139,7 +140,7 @@ def zone_unusable_free(m: Mem, z: int, order: int, alloc_flags: int) -> int:
     if not alloc_flags & ALLOC_RESERVES:
         unusable += zone_get(m, z, Z_NR_RESERVED_HIGHATOMIC)
     if not alloc_flags & ALLOC_CMA:
-        unusable += zone_get(m, z, Z_NR_FREE_CMA)
+        unusable += max(zone_get(m, z, Z_NR_FREE_CMA), 0)
     return unusable
 
 
@@ -285,11 +286,23 @@ def gfp_to_alloc_flags(ac: AllocContext) -> int:
         alloc_flags |= ALLOC_NON_BLOCK
         if ac.order > 0 and ac.flags & REQ_HIGH:
             alloc_flags |= ALLOC_HIGHATOMIC
-    if ac.migratetype == MOVABLE:
+    if ac.migratetype == MOVABLE and not ac.flags & REQ_NO_CMA:
         alloc_flags |= ALLOC_CMA
     if ac.flags & REQ_KSWAPD_RECLAIM:
         alloc_flags |= ALLOC_KSWAPD
     return alloc_flags
+
+
+@inline
+def ignores_watermarks(ac: AllocContext) -> bool:
+    """Say whether the request may use all reserves (__GFP_MEMALLOC)."""
+    return bool(ac.flags & REQ_MEMALLOC) and not ac.flags & REQ_NOMEMALLOC
+
+
+@inline
+def would_reclaim(ac: AllocContext) -> bool:
+    """Say whether a request that found no page goes on to reclaim or compaction."""
+    return bool(ac.flags & REQ_DIRECT_RECLAIM) and not ignores_watermarks(ac)
 
 
 @helper
@@ -302,9 +315,10 @@ def alloc_pages_slowpath(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
     pfn = get_page_from_freelist(m, tables, ac, alloc_flags)
     if pfn >= 0:
         return pfn
-    if ac.flags & REQ_MEMALLOC and not ac.flags & REQ_NOMEMALLOC:
-        return get_page_from_freelist(m, tables, unrestricted(ac), ALLOC_NO_WATERMARKS)
-    if ac.flags & REQ_DIRECT_RECLAIM:
+    if ignores_watermarks(ac):
+        kept = alloc_flags & (ALLOC_CMA | ALLOC_KSWAPD)
+        return get_page_from_freelist(m, tables, unrestricted(ac), ALLOC_NO_WATERMARKS | kept)
+    if would_reclaim(ac):
         return -1
     return get_page_from_freelist(m, tables, ac, alloc_flags)
 
@@ -323,7 +337,7 @@ def alloc_pages(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
     alloc_flags = WMARK_LOW
     if ac.flags & REQ_KSWAPD_RECLAIM:
         alloc_flags |= ALLOC_KSWAPD
-    if ac.migratetype == MOVABLE:
+    if ac.migratetype == MOVABLE and not ac.flags & REQ_NO_CMA:
         alloc_flags |= ALLOC_CMA
     first = next_zone(m, ac, 0)
     if (

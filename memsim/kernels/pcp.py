@@ -12,6 +12,7 @@ from memsim.kernels.buddy import (
     ISOLATE,
     MOVABLE,
     free_one_page,
+    mod_zone_free_cma,
     mod_zone_free_pages,
     rmqueue_locked,
 )
@@ -28,7 +29,6 @@ from memsim.kernels.layout import (
     PCP_FIELDS,
     PCP_REFILLS,
     TYPE_SHIFT,
-    Z_NR_FREE_CMA,
     Z_NR_ISOLATE_PAGEBLOCK,
     Z_VMSTAT,
     Mem,
@@ -136,7 +136,7 @@ def rmqueue_bulk(
         if pfn < 0:
             break
         if page_type(m, pfn) == CMA:
-            zone_add(m, z, Z_NR_FREE_CMA, -(1 << order))
+            mod_zone_free_cma(m, z, cpu, -(1 << order))
         m.state[pfn] |= PAGE_PCP | order << ORDER_SHIFT
         pcp_push_tail(m, lst, pfn)
         taken += 1
@@ -170,9 +170,11 @@ def rmqueue_pcplist(
 
 
 @helper
-def free_pcppages_bulk(m: Mem, z: int, cpu: int, count: int, pindex: int) -> None:
-    """Return pages to the buddy lists: list after list from ``pindex`` on, oldest block first."""
-    row = pcp_row(m, z, cpu)
+def free_pcppages_bulk(m: Mem, z: int, row: int, cpu: int, count: int, pindex: int) -> None:
+    """Return pages to the buddy lists: list after list from ``pindex`` on, oldest block first.
+
+    ``row`` is that of the lists' owner, ``cpu`` the one that does the work and books the pages.
+    """
     count = min(count, int(m.pcps[row + P_COUNT]))
     isolated = zone_get(m, z, Z_NR_ISOLATE_PAGEBLOCK) != 0
     while count > 0:
@@ -203,7 +205,7 @@ def nr_pcp_free(m: Mem, row: int, high: int, free_high: bool) -> int:
     pages = batch << factor
     if pages < most and factor < PCP_BATCH_SCALE_MAX:
         m.pcps[row + P_FREE_FACTOR] = factor + 1
-    return max(min(pages, most), batch)
+    return min(max(pages, batch), most)
 
 
 @inline
@@ -221,16 +223,16 @@ def free_unref_page_commit(m: Mem, z: int, cpu: int, pfn: int, order: int, block
     )
     high = 0 if free_high else int(m.pcps[row + P_HIGH])
     if count >= high:
-        free_pcppages_bulk(m, z, cpu, nr_pcp_free(m, row, high, free_high), pindex)
+        free_pcppages_bulk(m, z, row, cpu, nr_pcp_free(m, row, high, free_high), pindex)
 
 
 @helper
-def drain_pages_zone(m: Mem, z: int, cpu: int) -> None:
+def drain_pages_zone(m: Mem, z: int, owner: int, cpu: int) -> None:
     """Return all of a CPU's pages of a zone, in chunks of 32 batches (spec 4.5)."""
-    row = pcp_row(m, z, cpu)
+    row = pcp_row(m, z, owner)
     chunk = int(m.pcps[row + P_BATCH]) * DRAIN_CHUNK
     while int(m.pcps[row + P_COUNT]) > 0:
-        free_pcppages_bulk(m, z, cpu, chunk, 0)
+        free_pcppages_bulk(m, z, row, cpu, chunk, 0)
 
 
 @inline
