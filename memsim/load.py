@@ -187,6 +187,7 @@ class _Reader:
         if isinstance(top.value, dict) and top.key is None:
             self.refuse(event, "a key must be a word, found a list or a mapping")
             top.key = ""
+            self.document.keys.setdefault(top.place(), self.mark(event))
         loc = top.place()
         self.document.values[loc] = self.mark(event)
         top.add(value)
@@ -254,9 +255,12 @@ def read_text(path: Path) -> str:
 
 
 def scenario_folders() -> tuple[Path, ...]:
-    """Where shipped scenarios lie: in an installed package, in a checkout."""
+    """Where shipped scenarios lie: in an installed package, else in the checkout around it."""
     package = Path(__file__).parent
-    return tuple(p for p in (package / "scenarios", package.parent / "scenarios") if p.is_dir())
+    checkout = package.parent
+    if (package / "scenarios").is_dir():
+        return (package / "scenarios",)
+    return (checkout / "scenarios",) if (checkout / "pyproject.toml").is_file() else ()
 
 
 def shipped_scenarios() -> dict[str, Path]:

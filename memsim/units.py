@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -234,6 +234,14 @@ def _known_nodes(values: tuple[int, ...], info: ValidationInfo) -> tuple[int, ..
     return values
 
 
+def _read(parse: Callable[[object], int]) -> BeforeValidator:
+    # In a file a number needs its unit; in Python the unit is that of the field.
+    def read(value: object, info: ValidationInfo) -> int:
+        return value if info.mode == "python" and type(value) is int else parse(value)
+
+    return BeforeValidator(read)
+
+
 def _schema(example: str, doc: str) -> WithJsonSchema:
     return WithJsonSchema({"type": ["string", "number"], "examples": [example], "description": doc})
 
@@ -247,19 +255,19 @@ Bytes = Annotated[
 ]
 """Bytes, written ``8GiB``."""
 Duration = Annotated[
-    int, BeforeValidator(parse_duration), _written(format_duration), _schema("60s", "a duration")
+    int, _read(parse_duration), _written(format_duration), _schema("60s", "a duration")
 ]
 """Nanoseconds, written ``60s``."""
 Rate = Annotated[
     int,
-    BeforeValidator(parse_rate),
+    _read(parse_rate),
     _written(lambda value: f"{value}/s"),
     _schema("3000/s", "events per second"),
 ]
 """Events per second, written ``3000/s``."""
 ByteRate = Annotated[
     int,
-    BeforeValidator(parse_byte_rate),
+    _read(parse_byte_rate),
     _written(lambda value: f"{format_bytes(value)}/s" if value else "0"),
     _schema("40MiB/s", "bytes per second"),
 ]

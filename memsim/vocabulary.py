@@ -29,15 +29,13 @@ def knob_schema(folder: plugins.ModelFolder, name: str) -> dict[str, Any]:
 
 def knobs(folder: plugins.ModelFolder, name: str) -> list[dict[str, Any]]:
     """List the knobs of one policy or workload: name, default as written, meaning."""
-    properties = knob_schema(folder, name).get("properties", {})
-    defaults = plugins.model_of(folder, name).model_construct().model_dump(mode="json")
+    schema = knob_schema(folder, name)
+    unset = plugins.model_of(folder, name).model_construct()
+    defaults = unset.model_dump(mode="json", by_alias=True, exclude_none=True)
+    defaults |= dict.fromkeys(schema.get("required", ()), "required")
     return [
-        {
-            "name": key,
-            "default": defaults.get(key, "required"),
-            "about": about.get("description", ""),
-        }
-        for key, about in properties.items()
+        {"name": key, "default": defaults.get(key), "about": about.get("description", "")}
+        for key, about in schema.get("properties", {}).items()
     ]
 
 

@@ -37,8 +37,9 @@ def command(kind: str, form: str) -> None:
         unit = f"  [{row['unit']}]" if "unit" in row else ""
         click.echo(visible(f"{row['name']:<{width}}  {row['summary']}{unit}"))
         for knob in row.get("knobs", ()):
-            about = f"  {knob['about']}" if knob["about"] else ""
-            click.echo(visible(f"    {knob['name']}: {as_text(knob['default'])}{about}"))
+            default = "not set" if knob["default"] is None else as_text(knob["default"])
+            about = " ".join(["", "", *knob["about"].split()])
+            click.echo(visible(f"    {knob['name']}: {default}{about}".rstrip()))
 
 
 def _models(folder: ModelFolder) -> list[dict[str, Any]]:

@@ -187,3 +187,17 @@ def test_shell_completion_offers_commands():
     script = "from memsim.cli import main; main()"
     result = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True)
     assert result.stdout.split() == ["plain,validate"]
+
+
+def test_the_starter_is_valid_with_the_shipped_plugins(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(main, ["new"]).exit_code == 0
+    result = CliRunner().invoke(main, ["validate", "scenario.yaml"])
+    assert result.output == "scenario.yaml: OK, 6 trials\n"
+
+
+@pytest.mark.parametrize("kind", ["policies", "workloads", "metrics", "traces", "scenarios"])
+def test_everything_shipped_can_be_listed(kind):
+    result = CliRunner().invoke(main, ["list", kind, "--format", "json"])
+    assert result.exit_code == 0
+    assert all(row["name"] and row["summary"] for row in json.loads(result.stdout))

@@ -69,6 +69,7 @@ def test_the_text_to_mutate_is_valid():
 
 @given(st.lists(st.tuples(st.integers(0, len(TEXT)), st.integers(0, 9), st.sampled_from(PIECES)),
                 min_size=1, max_size=4))  # fmt: skip
+@example([(0, 0, "? ")])
 @example([(0, 0, '"\\UFFFFFFFF')])
 @example([(0, 0, "%YAML 9" + "9" * 5000 + ".1\n---\n")])
 def test_changed_text(edits):

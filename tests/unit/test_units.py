@@ -148,3 +148,9 @@ def test_schema_says_text():
     size = Knobs.model_json_schema()["properties"]["size"]
     assert size["type"] == ["string", "number"]
     assert size["examples"] == ["8GiB"]
+
+
+def test_python_may_give_a_number_in_the_units_of_the_field():
+    assert units.Exponential(mean=5).mean == 5
+    with pytest.raises(ValidationError, match="expected a duration"):
+        units.Exponential.model_validate_json('{"mean": 5}')
