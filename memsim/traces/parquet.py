@@ -19,6 +19,8 @@ from memsim.traces._files import refuse, write_atomically
 
 SCHEMA_VERSION = 1
 METADATA_KEY = b"memsim.trace"
+_DAMAGED = (ValueError, TypeError, LookupError)
+"""What pyarrow lets escape, besides its own errors, over a damaged footer."""
 MAX_ROWS = 1 << 31
 MAX_NS = 1 << 62
 USEC = 1000
@@ -102,7 +104,7 @@ def read(path: Path) -> TraceTable:
         columns = {name: table.column(name).to_numpy() for name in table.column_names}
     except FileNotFoundError as error:
         raise refuse(path, "no such file") from error
-    except (pa.ArrowException, OSError, MemoryError, OverflowError, TypeError) as error:
+    except (pa.ArrowException, OSError, MemoryError, ArithmeticError, *_DAMAGED) as error:
         raise refuse(path, "damaged Parquet data") from error
     return _table(path, columns, metadata)
 

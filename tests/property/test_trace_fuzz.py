@@ -115,6 +115,14 @@ def test_states(place, edits):
                 assert (pfns >= zone.start_pfn).all()
 
 
+@pytest.mark.parametrize("name", [b"time_step", b"gfp", b"schema"])
+def test_parquet_names_that_are_not_utf8(place, parquet, name):
+    """Found by test_parquet: pyarrow lets UnicodeDecodeError escape."""
+    assert name in parquet
+    data = parquet.replace(name, b"\x80" + name[1:])
+    assert attempt(read_trace, place / "damaged.parquet", data) is None
+
+
 @FUZZ
 @given(EDITS)
 def test_parquet(place, parquet, edits):
