@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from memsim.invariants import Accounts, violations
 from memsim.kernels import batch as batch_kernels
 from memsim.kernels import boot as boot_kernels
 from memsim.kernels import census as census_kernels
 from memsim.kernels import layout as L
 from memsim.mm import (
     MAX_ORDER_NR_PAGES,
-    MAX_PAGE_ORDER,
     MIGRATE_PCPTYPES,
     MIGRATE_TYPES,
     NR_LOWORDER_PCP_LISTS,
     NR_PAGE_ORDERS,
-    NR_PCP_LISTS,
     PAGEBLOCK_NR_PAGES,
     PAGEBLOCK_ORDER,
     ZONE_NAMES,
@@ -35,57 +33,17 @@ from memsim.mm import (
     gfp_zone,
 )
 from memsim.schema import Census, Outcome, Request, ZoneInfo
+from memsim.zone_setup import (
+    PCP_SLACK,
+    MachineSetup,
+    ZoneSetup,
+    pcp_rows,
+    zone_of_pages,
+    zone_rows,
+    zonelist_rows,
+)
 
-NO_ZONE = 255
-PCP_SLACK = 4096
-"""Pages that a CPU's lists may hold beyond ``high`` (refills do not look at it)."""
 NUMA_NAMES = ("numa_hit", "numa_miss", "numa_foreign", "numa_local", "numa_other")
-
-
-@dataclass(frozen=True)
-class ZoneSetup:
-    """What a zone is at the start; all sizes in pages."""
-
-    node: int
-    zone_type: ZoneType
-    start_pfn: int
-    end_pfn: int
-    present: int
-    managed: int
-    watermark: tuple[int, int, int, int]
-    """min, low, high, promo, without the boost."""
-    lowmem_reserve: tuple[int, ...]
-    pcp_high: int
-    pcp_batch: int
-    stat_threshold: int
-    nofragment: bool
-    """The fast path avoids fragmentation when this zone is preferred."""
-    boost_factor: int = 15000
-    ranges: tuple[tuple[int, int], ...] = ()
-    """Half-open pfn ranges that are the zone's own, at multiples of 1024 pages or the zone's ends;
-    empty: the whole span. DIMMs let the spans of two nodes' zones overlap."""
-
-    @property
-    def pieces(self) -> tuple[tuple[int, int], ...]:
-        """The pfn ranges that are the zone's own, never empty."""
-        return self.ranges or ((self.start_pfn, self.end_pfn),)
-
-    @property
-    def name(self) -> str:
-        """The zone's name in /proc."""
-        return ZONE_NAMES[self.zone_type]
-
-
-@dataclass(frozen=True)
-class MachineSetup:
-    """What a machine is at the start."""
-
-    zones: tuple[ZoneSetup, ...]
-    zonelists: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
-    """Per node the FALLBACK and the NOFALLBACK list, as indices of ``zones``."""
-    cpu_node: tuple[int, ...]
-    hotpluggable: tuple[tuple[int, int], ...] = ()
-    """Half-open pfn ranges that are meant to be removed."""
 
 
 class Memory:
@@ -102,23 +60,24 @@ class Memory:
         self.page_table = np.zeros(0, np.int32)
         self._requests: tuple[Request, ...] = ()
         self._rows = np.zeros(0, np.int64)
+        self._accounts: Accounts | None = None
         self.mem = self._new_mem(np.zeros(0, np.int32), np.zeros(4, np.int64))
 
     def _new_mem(self, log: NDArray[np.int32], cursor: NDArray[np.int64]) -> L.Mem:
         zones = self.setup.zones
         n = self.nr_pages
         cpus = len(self.setup.cpu_node)
-        pcps, ring_size = _pcp_rows(zones, cpus)
+        pcps, ring_size = pcp_rows(zones, cpus)
         return L.Mem(
             links=L.new_links(n, len(zones)),
             state=np.zeros(n + n // MAX_ORDER_NR_PAGES, np.int32),
             rmap=np.zeros(n, np.int32),
             pageblocks=np.full(n // PAGEBLOCK_NR_PAGES, Migratetype.MOVABLE, np.uint8),
-            zone_of=_zone_of(zones, n),
-            zones=_zone_rows(zones),
+            zone_of=zone_of_pages(zones, n),
+            zones=zone_rows(zones),
             pcps=pcps,
             rings=np.zeros(ring_size, np.int32),
-            zonelists=_zonelist_rows(self.setup),
+            zonelists=zonelist_rows(self.setup),
             cpu_node=np.array(self.setup.cpu_node, np.int32),
             lru_batches=np.zeros(cpus * L.LRU_FIELDS, np.int32),
             events=np.zeros(len(L.SYSTEM_EVENTS), np.int64),
@@ -142,6 +101,15 @@ class Memory:
             self.add_zone_field(zone, L.Z_NR_FREE_PAGES, len(pfns) << order)
         if migratetype == Migratetype.CMA:
             self.add_zone_field(zone, L.Z_NR_FREE_CMA, len(pfns) << order)
+
+    def hold_back(self, zone: int, pages: int) -> None:
+        """Let the zone's free count lag by ``pages``, each CPU holding back what it may."""
+        threshold = self.setup.zones[zone].stat_threshold
+        for cpu in range(len(self.setup.cpu_node)):
+            part = max(-threshold, min(pages, threshold))
+            self.mem.pcps[self._pcp_row(zone, cpu) + L.P_STAT_DIFF] += part
+            self.add_zone_field(zone, L.Z_NR_FREE_PAGES, -part)
+            pages -= part
 
     def place_pcp(self, zone: int, cpu: int, pindex: int, pfns: NDArray[np.int32]) -> None:
         """Put blocks on an empty per-CPU list, head first, as they stood in a snapshot."""
@@ -366,6 +334,18 @@ class Memory:
                 unmovable[i] += part[3]
         return Census(free, blocks, totals[:, 0], totals[:, 1], unmovable)
 
+    def check(self) -> None:
+        """Raise AssertionError with all that does not hold of the state (spec 11.9).
+
+        Pages are conserved from one check to the next.
+        """
+        found, accounts = violations(self)
+        if self._accounts is not None and sum(accounts) != sum(self._accounts):
+            found.append(f"pages were lost or made: {self._accounts} became {accounts}")
+        self._accounts = accounts
+        if found:
+            raise AssertionError("; ".join(found))
+
     def _count(
         self,
         start: int,
@@ -390,50 +370,3 @@ def _request_flags(request: Request) -> int:
     flags = sum(bit for gfp, bit in pairs if request.gfp & gfp)
     flags |= L.REQ_LRU if request.lru else 0
     return flags | (0 if request.cma else L.REQ_NO_CMA)
-
-
-def _zone_rows(zones: Sequence[ZoneSetup]) -> NDArray[np.int64]:
-    rows = np.zeros((len(zones), L.ZONE_FIELDS), np.int64)
-    for row, z in zip(rows, zones, strict=True):
-        row[L.Z_START_PFN], row[L.Z_END_PFN] = z.start_pfn, z.end_pfn
-        row[L.Z_NODE], row[L.Z_TYPE], row[L.Z_MANAGED] = z.node, z.zone_type, z.managed
-        row[L.Z_WMARK : L.Z_WMARK + 4] = z.watermark
-        row[L.Z_BOOST_FACTOR] = z.boost_factor
-        row[L.Z_STAT_THRESHOLD] = z.stat_threshold
-        row[L.Z_NOFRAGMENT] = z.nofragment
-        reserve = slice(L.Z_LOWMEM_RESERVE, L.Z_LOWMEM_RESERVE + len(z.lowmem_reserve))
-        row[reserve] = z.lowmem_reserve
-    return rows.reshape(-1)
-
-
-def _zone_of(zones: Sequence[ZoneSetup], nr_pages: int) -> NDArray[np.uint8]:
-    zone_of = np.full(nr_pages // MAX_ORDER_NR_PAGES, NO_ZONE, np.uint8)
-    for i, z in enumerate(zones):
-        for start, end in z.pieces:
-            zone_of[start >> MAX_PAGE_ORDER : -(-end // MAX_ORDER_NR_PAGES)] = i
-    return zone_of
-
-
-def _pcp_rows(zones: Sequence[ZoneSetup], cpus: int) -> tuple[NDArray[np.int64], int]:
-    rows = np.zeros((len(zones), cpus, L.PCP_FIELDS), np.int64)
-    offset = 0
-    for z, zone in enumerate(zones):
-        for cpu in range(cpus):
-            row = rows[z, cpu]
-            row[L.P_HIGH], row[L.P_BATCH] = zone.pcp_high, zone.pcp_batch
-            for pindex in range(NR_PCP_LISTS):
-                order = pindex // 3 if pindex < 12 else PAGEBLOCK_ORDER
-                capacity = 1 << ((zone.pcp_high + PCP_SLACK >> order) + 2).bit_length()
-                at = L.P_LISTS + 4 * pindex
-                row[at + 2], row[at + 3] = offset, capacity - 1
-                offset += capacity
-    return rows.reshape(-1), offset
-
-
-def _zonelist_rows(setup: MachineSetup) -> NDArray[np.int32]:
-    rows = np.zeros((len(setup.zonelists), 2, len(setup.zones) + 1), np.int32)
-    for node, lists in enumerate(setup.zonelists):
-        for which, zones in enumerate(lists):
-            rows[node, which, 0] = len(zones)
-            rows[node, which, 1 : 1 + len(zones)] = zones
-    return rows.reshape(-1)

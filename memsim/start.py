@@ -25,7 +25,7 @@ from memsim.memblock import (
     place_nodes,
     subtract,
 )
-from memsim.memory import MachineSetup, Memory, ZoneSetup
+from memsim.memory import Memory
 from memsim.mm import (
     MAX_DMA32_PFN,
     MAX_NR_ZONES,
@@ -41,6 +41,7 @@ from memsim.mm_init import MachineLayout, machine_layout
 from memsim.policies.none import Policy as Ungrouped
 from memsim.traces.capture import CaptureState, CaptureZone, find_state, read_state
 from memsim.watermarks import calculate_normal_threshold
+from memsim.zone_setup import MachineSetup, ZoneSetup
 from memsim.zonelists import build_zonelists
 from memsim.zones import ZoneSpan
 
@@ -52,8 +53,8 @@ def restore(state: CaptureState, tables: PolicyTables, boost_factor: int = 15000
     """Build the memory that a snapshot shows: free lists, per-CPU lists, types, watermarks.
 
     Pages that are on no list belong to whoever held them before; those in movable pageblocks are
-    taken to be on an LRU list. Which part of the free count each CPU had not folded in is in no
-    snapshot: it starts at 0. Distances between nodes are not in a snapshot either.
+    taken to be on an LRU list. A snapshot says how far a zone's free count lags behind its lists,
+    not which CPU holds that back: the first ones do. Nor does it say how far nodes are apart.
     """
     memory = Memory(_capture_setup(state, boost_factor), tables)
     for z, zone in enumerate(state.zones):
@@ -63,6 +64,7 @@ def restore(state: CaptureState, tables: PolicyTables, boost_factor: int = 15000
         memory.add_zone_field(z, L.Z_NR_ISOLATE_PAGEBLOCK, zone.nr_isolate_pageblock)
         for (order, migratetype), pfns in sorted(zone.free.items()):
             memory.place_free(z, order, migratetype, pfns)
+        memory.hold_back(z, memory.nr_free_pages(z) - zone.nr_free_pages)
         for pcp in zone.pcp:
             for pindex, pfns in sorted(pcp.lists.items()):
                 memory.place_pcp(z, pcp.cpu, pindex, pfns)

@@ -1,0 +1,123 @@
+"""What a machine's memory is at the start, and how that becomes rows of the kernels' arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memsim.kernels import layout as L
+from memsim.mm import (
+    MAX_ORDER_NR_PAGES,
+    MAX_PAGE_ORDER,
+    MIGRATE_PCPTYPES,
+    NR_LOWORDER_PCP_LISTS,
+    NR_PCP_LISTS,
+    PAGEBLOCK_ORDER,
+    ZONE_NAMES,
+    ZoneType,
+)
+
+NO_ZONE = 255
+PCP_SLACK = 4096
+"""Pages that a CPU's lists may hold beyond ``high`` (refills do not look at it)."""
+
+
+@dataclass(frozen=True)
+class ZoneSetup:
+    """What a zone is at the start; all sizes in pages."""
+
+    node: int
+    zone_type: ZoneType
+    start_pfn: int
+    end_pfn: int
+    present: int
+    managed: int
+    watermark: tuple[int, int, int, int]
+    """min, low, high, promo, without the boost."""
+    lowmem_reserve: tuple[int, ...]
+    pcp_high: int
+    pcp_batch: int
+    stat_threshold: int
+    nofragment: bool
+    """The fast path avoids fragmentation when this zone is preferred."""
+    boost_factor: int = 15000
+    ranges: tuple[tuple[int, int], ...] = ()
+    """Half-open pfn ranges that are the zone's own, at multiples of 1024 pages or the zone's ends;
+    empty: the whole span. DIMMs let the spans of two nodes' zones overlap."""
+
+    @property
+    def pieces(self) -> tuple[tuple[int, int], ...]:
+        """The pfn ranges that are the zone's own, never empty."""
+        return self.ranges or ((self.start_pfn, self.end_pfn),)
+
+    @property
+    def name(self) -> str:
+        """The zone's name in /proc."""
+        return ZONE_NAMES[self.zone_type]
+
+
+@dataclass(frozen=True)
+class MachineSetup:
+    """What a machine is at the start."""
+
+    zones: tuple[ZoneSetup, ...]
+    zonelists: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
+    """Per node the FALLBACK and the NOFALLBACK list, as indices of ``zones``."""
+    cpu_node: tuple[int, ...]
+    hotpluggable: tuple[tuple[int, int], ...] = ()
+    """Half-open pfn ranges that are meant to be removed."""
+
+
+def zone_rows(zones: Sequence[ZoneSetup]) -> NDArray[np.int64]:
+    """Return the zones' rows, flat (Z * ZONE_FIELDS,)."""
+    rows = np.zeros((len(zones), L.ZONE_FIELDS), np.int64)
+    for row, z in zip(rows, zones, strict=True):
+        row[L.Z_START_PFN], row[L.Z_END_PFN] = z.start_pfn, z.end_pfn
+        row[L.Z_NODE], row[L.Z_TYPE], row[L.Z_MANAGED] = z.node, z.zone_type, z.managed
+        row[L.Z_WMARK : L.Z_WMARK + 4] = z.watermark
+        row[L.Z_BOOST_FACTOR] = z.boost_factor
+        row[L.Z_STAT_THRESHOLD] = z.stat_threshold
+        row[L.Z_NOFRAGMENT] = z.nofragment
+        reserve = slice(L.Z_LOWMEM_RESERVE, L.Z_LOWMEM_RESERVE + len(z.lowmem_reserve))
+        row[reserve] = z.lowmem_reserve
+    return rows.reshape(-1)
+
+
+def zone_of_pages(zones: Sequence[ZoneSetup], nr_pages: int) -> NDArray[np.uint8]:
+    """Return the zone of each 4 MiB, (nr_pages / 1024,)."""
+    zone_of = np.full(nr_pages // MAX_ORDER_NR_PAGES, NO_ZONE, np.uint8)
+    for i, z in enumerate(zones):
+        for start, end in z.pieces:
+            zone_of[start >> MAX_PAGE_ORDER : -(-end // MAX_ORDER_NR_PAGES)] = i
+    return zone_of
+
+
+def pcp_rows(zones: Sequence[ZoneSetup], cpus: int) -> tuple[NDArray[np.int64], int]:
+    """Return the per-CPU rows, flat (Z * C * PCP_FIELDS,), and the size of all their rings."""
+    rows = np.zeros((len(zones), cpus, L.PCP_FIELDS), np.int64)
+    offset = 0
+    for z, zone in enumerate(zones):
+        for cpu in range(cpus):
+            row = rows[z, cpu]
+            row[L.P_HIGH], row[L.P_BATCH] = zone.pcp_high, zone.pcp_batch
+            for pindex in range(NR_PCP_LISTS):
+                low = pindex < NR_LOWORDER_PCP_LISTS
+                order = pindex // MIGRATE_PCPTYPES if low else PAGEBLOCK_ORDER
+                capacity = 1 << ((zone.pcp_high + PCP_SLACK >> order) + 2).bit_length()
+                at = L.P_LISTS + 4 * pindex
+                row[at + 2], row[at + 3] = offset, capacity - 1
+                offset += capacity
+    return rows.reshape(-1), offset
+
+
+def zonelist_rows(setup: MachineSetup) -> NDArray[np.int32]:
+    """Return the zonelists, flat (2 * L * (Z + 1),)."""
+    rows = np.zeros((len(setup.zonelists), 2, len(setup.zones) + 1), np.int32)
+    for node, lists in enumerate(setup.zonelists):
+        for which, zones in enumerate(lists):
+            rows[node, which, 0] = len(zones)
+            rows[node, which, 1 : 1 + len(zones)] = zones
+    return rows.reshape(-1)
