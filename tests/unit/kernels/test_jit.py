@@ -1,0 +1,73 @@
+"""Where compiled kernels are kept, and that none is ever stale."""
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import memsim
+from memsim.kernels import _jit
+
+PACKAGE = Path(memsim.__file__).parent
+BOOT = """
+import tempfile; tempfile.tempdir = {temporary!r}
+from kernel_backend import KernelMachine
+from backend import MachineSpec, ZoneSpec
+from memsim.kernels import _jit
+memory = KernelMachine(MachineSpec((ZoneSpec(0, 4096, ()),))).memory
+memory.free_boot_range(0, 1, 4096)
+print(_jit.CACHE is not None, [memory.free_list(0, o, 1).tolist() for o in range(11)])
+"""
+
+
+def run_boot(folder, temporary, **env):
+    """Boot a small zone with the memsim in ``folder``; return what it printed."""
+    tests = Path(__file__).parents[2]
+    path = os.pathsep.join([str(folder), str(tests)])
+    return subprocess.run(
+        [sys.executable, "-c", BOOT.format(temporary=str(temporary))],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": path, "NUMBA_DISABLE_JIT": "0", **env},
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=folder,
+    ).stdout
+
+
+def test_an_edited_callee_is_compiled_again(tmp_path):
+    copy = tmp_path / "memsim"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    env = {"MEMSIM_CACHE_DIR": str(tmp_path / "cache")}
+    before = run_boot(tmp_path, tmp_path, **env)
+    assert "[1024, 2048, 3072]" in before
+    assert run_boot(tmp_path, tmp_path, **env) == before
+    buddy = copy / "kernels" / "buddy.py"
+    text = buddy.read_text()
+    assert text.count("tail or buddy_merge_likely") == 1
+    buddy.write_text(text.replace("tail or buddy_merge_likely", "buddy_merge_likely"))
+    assert "[3072, 2048, 1024]" in run_boot(tmp_path, tmp_path, **env)
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+def test_without_a_place_for_the_cache_kernels_still_run():
+    nowhere = "/proc/nowhere"
+    env = {"HOME": nowhere, "XDG_CACHE_HOME": nowhere, "MEMSIM_CACHE_DIR": nowhere}
+    printed = run_boot(PACKAGE.parent, nowhere, **env)
+    assert printed.startswith("False [[1], [2], [4]")
+
+
+def test_the_cache_is_private_and_named_by_the_sources(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEMSIM_CACHE_DIR", str(tmp_path / "deep" / "cache"))
+    directory = _jit.cache_directory()
+    assert directory.parent == tmp_path / "deep" / "cache"
+    assert directory.name.startswith(_jit.source_hash())
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+
+
+def test_a_folder_of_somebody_else_is_not_used(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEMSIM_CACHE_DIR", str(tmp_path / "theirs"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "mine"))
+    monkeypatch.setattr(os, "getuid", lambda: 4242)
+    assert _jit.cache_directory() is None
