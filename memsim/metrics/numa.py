@@ -1,0 +1,23 @@
+"""Where requests were served, counted once per request (NUMA statistics of /proc/vmstat)."""
+
+from __future__ import annotations
+
+from memsim.schema import Column, TrialRecord
+
+COUNTERS = ("hit", "miss", "foreign", "local", "other")
+
+COLUMNS = (
+    Column("hit", "requests", "numa_hit: served by the preferred node", better="higher"),
+    Column("miss", "requests", "numa_miss: served by a node, another was preferred", "lower"),
+    Column("foreign", "requests", "numa_foreign: preferred a node, another served", "lower"),
+    Column("local", "requests", "numa_local: served by the node of the CPU", better="higher"),
+    Column("other", "requests", "numa_other: served by another node than the CPU's", "lower"),
+    Column("hit_ratio", "1", "hit / (hit + miss)", better="higher", dtype="float64"),
+)
+
+
+def measure(record: TrialRecord) -> dict[str, int | float | None]:
+    """Read the NUMA counters, all zones together."""
+    counts = {name: record.vmstat[f"numa_{name}"] for name in COUNTERS}
+    served = counts["hit"] + counts["miss"]
+    return {**counts, "hit_ratio": counts["hit"] / served if served else None}

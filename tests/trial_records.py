@@ -1,0 +1,55 @@
+"""Trial records in which a test sets only what it is about."""
+
+import numpy as np
+
+from memsim.kernels.layout import SYSTEM_EVENTS, ZONE_EVENTS
+from memsim.memory import NUMA_NAMES
+from memsim.mm import MIGRATE_TYPES, NR_PAGE_ORDERS, ZONE_NAMES, Migratetype, Status
+from memsim.schema import Census, Probes, TrialRecord, ZoneInfo
+
+COUNTERS = (
+    *NUMA_NAMES,
+    *(name for name in ZONE_EVENTS if name != "pgalloc"),
+    *(f"pgalloc_{zone.lower()}" for zone in ZONE_NAMES),
+    *SYSTEM_EVENTS,
+    "nr_free_pages",
+)
+
+
+def blocks(counts):
+    """Free blocks by order from {order: count}."""
+    found = np.zeros(NR_PAGE_ORDERS, np.int64)
+    for order, count in counts.items():
+        found[order] = count
+    return found
+
+
+def record(free=({},), probes=(), pageblocks=None, mixed=0, unmovable=0, hotpluggable=0, **vmstat):
+    """``free`` is {order: count} for each zone, ``probes`` are (order, status)."""
+    n = len(free)
+    lists = np.zeros((n, NR_PAGE_ORDERS, MIGRATE_TYPES), np.int64)
+    for z, counts in enumerate(free):
+        lists[z, :, z % MIGRATE_TYPES] = blocks(counts)
+    types = np.zeros((n, MIGRATE_TYPES), np.int64)
+    for name, count in (pageblocks or {}).items():
+        types[0, Migratetype[name]] = count
+    first = np.zeros(n, np.int64)
+    first[0] = 1
+    order, status = np.array(probes, np.int64).reshape(-1, 2).T
+    zero = np.zeros(len(order), np.int64)
+    return TrialRecord(
+        zones=tuple(
+            ZoneInfo(z, "Normal", z << 18, 1 << 18, 1 << 18, 1 << 18, hotpluggable * (z == 0))
+            for z in range(n)
+        ),
+        vmstat={name: vmstat.pop(name, 0) for name in COUNTERS} | vmstat,
+        zone_vmstat=({},) * n,
+        census=Census(lists, types, first * mixed, first * 0, first * unmovable),
+        probes=Probes(zero, order, zero, zero, zero, status.astype(np.uint8)),
+        probe_requests=(),
+        probe_phases=(),
+        notes=(),
+    )
+
+
+OK, NOPAGE, NEEDS_RECLAIM = Status.OK, Status.NOPAGE, Status.NEEDS_RECLAIM
