@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
+from memsim.errors import InputError, Problem
 from memsim.mm import OP_FREE, Gfp, Use, gfp_from_text
-from memsim.schema import AllocBatch, Request
-from memsim.traces import TraceEvent, TraceTable
+from memsim.schema import AllocBatch, Request, Stream
+from memsim.traces import TraceEvent, TraceTable, read_trace
+from memsim.units import Duration, InputPath
+from memsim.workloads import Context, WorkloadModel
+from memsim.workloads._timeline import in_order
 
 ALLOC, FREE, FREE_BATCHED = (
     int(TraceEvent.MM_PAGE_ALLOC),
@@ -49,7 +56,7 @@ class TraceRequests:
 
     def first(self, events: int) -> TraceRequests:
         """Return the first events alone."""
-        batch = AllocBatch(*(column[:events] for column in self.batch))
+        batch = AllocBatch._make(column[:events] for column in self.batch)
         return replace(self, batch=batch, row=self.row[:events])
 
 
@@ -129,3 +136,90 @@ def request_of(text: str, node: int = -1) -> Request:
 
 
 _ANY = Request(Gfp.NONE, Use.KERNEL)
+
+
+class Workload(WorkloadModel):
+    """Make the requests that a trace or capture recorded, at their times, whatever becomes of them.
+
+    Recorded page frames only say which allocation a free belongs to. Frees of pages from before
+    the trace free what the machine's start state holds there, if it comes from the same capture.
+    """
+
+    trace: InputPath
+    """Trace file or capture folder."""
+    from_: Duration = Field(0, alias="from")
+    """Leave out what was recorded earlier than this after the first event."""
+    until: Duration | None = None
+    """Leave out what was recorded from here on."""
+
+    @model_validator(mode="after")
+    def _until_after_from(self) -> Workload:
+        if self.until is not None and self.until <= self.from_:
+            raise ValueError('expected "until" after "from"')
+        return self
+
+    def stream(self, ctx: Context) -> Stream:
+        """Plan all requests of the trial; raises InputError for what is no trace, or has none."""
+        path = Path(ctx.directory, self.trace)
+        trace = self._part(read_trace(path))
+        known = _requests_of(path, trace)
+        time = known.batch.time - known.batch.time[:1]
+        kept = int(np.searchsorted(time, ctx.duration_ns))
+        cpu, moved = _existing_cpus(known.batch.cpu, ctx)
+        part = known.batch._replace(time=time, cpu=cpu)
+        before = np.where(known.first_seen, known.unknown, -1)
+        notes = _open_loop(ctx.name, trace, known, kept)
+        if moved:
+            notes.append(
+                f"{ctx.name}: {moved} events are of CPUs that the machine lacks; others do"
+            )
+        batches = in_order([(ctx.duration_ns, part)], ctx.duration_ns)
+        return Stream(known.requests, known.handles, batches, before, notes=tuple(notes))
+
+    def _part(self, trace: TraceTable) -> TraceTable:
+        if not self.from_ and self.until is None:
+            return trace
+        time = trace.time - trace.time[:1]
+        span = [self.from_] if self.until is None else [self.from_, self.until]
+        cut = slice(*np.searchsorted(time, span), *([None] * (2 - len(span))))
+        arrays: dict[str, Any] = {
+            k: v[cut] for k, v in vars(trace).items() if isinstance(v, np.ndarray)
+        }
+        return replace(trace, **arrays)
+
+
+def _requests_of(path: Path, trace: TraceTable) -> TraceRequests:
+    try:
+        known = trace_requests(trace)
+    except KeyError as error:
+        raise InputError([Problem(str(path), 0, 0, f"unknown gfp flag {error}")]) from error
+    if not len(known.batch.time):
+        message = "no mm_page_alloc and no mm_page_free to replay"
+        raise InputError([Problem(str(path), 0, 0, message, "record the kmem events")])
+    return known
+
+
+def _existing_cpus(cpu: NDArray[np.uint16], ctx: Context) -> tuple[NDArray[np.uint16], int]:
+    """Move events of CPUs that the machine lacks to others; count them."""
+    there = np.array(sorted(c for cpus in ctx.cpus.values() for c in cpus), np.uint16)
+    lacking = ~np.isin(cpu, there)
+    return np.where(lacking, there[cpu % len(there)], cpu), int(lacking.sum())
+
+
+def _open_loop(name: str, trace: TraceTable, known: TraceRequests, kept: int) -> list[str]:
+    """Say what this replay is and what it leaves out."""
+    batch = known.batch
+    is_free = batch.op >= OP_FREE
+    frees = int(is_free.sum())
+    stray = int((is_free & (batch.handle >= known.allocations)).sum())
+    moves = int((trace.event >= TraceEvent.MM_COMPACTION_BEGIN).sum())
+    notes = [
+        f"{name}: {known.allocations} recorded allocations are made again at their times, "
+        "whatever becomes of them (open loop)",
+        f"{name}: {stray} of {frees} frees are of pages that no recorded line had allocated; "
+        "they free what the start state holds there, if anything",
+        f"{name}: recorded compaction, migration and reclaim are dropped ({moves} lines)",
+    ]
+    if kept < len(batch.op):
+        notes.append(f"{name}: {len(batch.op) - kept} events lie after the end and are dropped")
+    return notes

@@ -1,0 +1,108 @@
+"""Pages of files: read in, kept for a while, replaced by others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memsim.mm import GFP_COMPOSITES, OP_FREE, PAGE_SIZE, Gfp, Use
+from memsim.schema import AllocBatch, Request, Stream
+from memsim.units import ByteRate, Bytes, Duration, NodeSet, Share
+from memsim.workloads import Context, WorkloadModel
+from memsim.workloads._places import Places, places
+from memsim.workloads._timeline import (
+    SECOND,
+    check_handles,
+    events,
+    in_order,
+    instants,
+    joined,
+    spaced,
+    taken,
+    windows,
+)
+
+SWAP_CLUSTER_MAX = 32
+"""Pages that reclaim gives back at a time (include/linux/swap.h, 6.1)."""
+
+
+class Workload(WorkloadModel):
+    """Fill a page cache, then read new pages into it in place of others.
+
+    Stands for programs that read and write more file data than the cache holds. Old pages go in
+    groups of 32 just before new ones come, as reclaim gives them back, on a CPU of its own.
+    """
+
+    size: Bytes = 256 << 20
+    grow: Duration = SECOND
+    """Time in which the cache fills."""
+    churn: ByteRate = 16 << 20
+    """What is read anew per second once the cache is full."""
+    replace: Literal["fifo", "random"] = "fifo"
+    """Which pages go: the oldest, or any."""
+    dirty: Share = 0.0
+    """Share of the pages that are taken to be written to."""
+    nodes: NodeSet | None = None
+    """Nodes that it runs on; all nodes with CPUs unless given."""
+
+    def stream(self, ctx: Context) -> Stream:
+        """Plan all requests of the trial."""
+        size = check_handles(ctx.name, self.size // PAGE_SIZE)
+        where = places(ctx, self.nodes)
+        gfps = (_READ, _READ | Gfp.WRITE)
+        requests = tuple(
+            Request(gfp, Use.PAGE_CACHE, preferred=n, lru=True) for gfp in gfps for n in where.nodes
+        )
+        return Stream(requests, size, in_order(self._parts(ctx, size, where), ctx.duration_ns))
+
+    def _parts(self, ctx: Context, size: int, where: Places) -> Iterator[tuple[int, AllocBatch]]:
+        for first, stop in windows(size):
+            pages = np.arange(first, stop)
+            time = spaced(pages, size, 0, self.grow, ctx.rng)
+            yield stop * self.grow // size, self._reads(time, pages, where, ctx.rng)
+        span = ctx.duration_ns - self.grow
+        count = max(self.churn * span // (PAGE_SIZE * SECOND), 0) if size else 0
+        for first, stop in windows(count, events_each=2):
+            pages = np.arange(first, stop)
+            leader = pages - (pages - first) % min(SWAP_CLUSTER_MAX, size)
+            slots = self._victims(pages - leader, pages, size, ctx.rng)
+            cpu = where.cpu[where.draw(ctx.rng, len(pages))][leader - first]
+            gone_at = self.grow + instants(leader, count, span)
+            gone = events(gone_at, OP_FREE, 0, cpu, slots)
+            time = spaced(pages, count, self.grow, span, ctx.rng)
+            both = joined([gone, self._reads(time, slots, where, ctx.rng)])
+            group_by_group = np.argsort(np.concatenate([leader * 2, leader * 2 + 1]), kind="stable")
+            until = self.grow + stop * span // count
+            yield until, taken(both, group_by_group)
+
+    def _victims(
+        self,
+        stratum: NDArray[np.int64],
+        pages: NDArray[np.int64],
+        size: int,
+        rng: np.random.Generator,
+    ) -> NDArray[np.int64]:
+        """Choose the slot of each new page; those of one group differ."""
+        if self.replace == "fifo":
+            return pages % size
+        strata = min(SWAP_CLUSTER_MAX, size)
+        lowest, above = stratum * size // strata, (stratum + 1) * size // strata
+        return rng.integers(lowest, above)
+
+    def _reads(
+        self,
+        time: NDArray[np.int64],
+        slots: NDArray[np.int64],
+        where: Places,
+        rng: np.random.Generator,
+    ) -> AllocBatch:
+        place = where.draw(rng, len(time))
+        written = rng.random(len(time)) < self.dirty
+        request = written * len(where.nodes) + where.node[place]
+        return events(time, 0, request, where.cpu[place], slots)
+
+
+_READ = GFP_COMPOSITES["GFP_HIGHUSER_MOVABLE"] | Gfp.COMP

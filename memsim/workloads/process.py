@@ -1,0 +1,77 @@
+"""Anonymous memory of processes, and the page tables that map it."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from memsim.mm import PAGE_SIZE
+from memsim.schema import Stream
+from memsim.units import Bytes, Duration, Lifetime, NodeSet, Share
+from memsim.workloads import Context, WorkloadModel
+from memsim.workloads._mempolicy import Mempolicy
+from memsim.workloads._places import draw_lifetimes, places
+from memsim.workloads._processes import Lives, Processes
+from memsim.workloads._timeline import SECOND, check_handles, in_order
+
+
+class Workload(WorkloadModel):
+    """Touch anonymous memory page by page, page tables included, and free all of it at exit.
+
+    Stands for databases, virtual machines, compilers: anything whose heap grows, stays and goes.
+    With ``count`` and ``lifetime`` it is many short processes.
+    """
+
+    anon: Bytes = 256 << 20
+    """Memory of each process; it is touched once, from low addresses to high ones."""
+    start: Duration = 0
+    grow: Duration = SECOND
+    """Time from its start in which a process touches its memory, at an even rate."""
+    exit: Duration | None = None
+    """When all processes that are left exit; without it they stay to the end."""
+    count: int = Field(1, ge=1, le=100_000)
+    """Processes."""
+    spread: Duration = 0
+    """Processes start at random instants of this time after ``start``."""
+    lifetime: Lifetime | None = None
+    """Time from its start to its exit, for each process."""
+    thp: Share = 0.0
+    """Share of the aligned 2 MiB ranges that are faulted in as one huge page."""
+    mem: Mempolicy = Mempolicy()
+    nodes: NodeSet | None = None
+    """Nodes that it runs on; all nodes with CPUs unless given."""
+
+    @model_validator(mode="after")
+    def _exit_after_start(self) -> Workload:
+        if self.exit is not None and self.exit <= self.start:
+            raise ValueError("expected an exit after the start")
+        return self
+
+    def stream(self, ctx: Context) -> Stream:
+        """Plan all requests of the trial."""
+        where = places(ctx, self.nodes)
+        plan = Processes(
+            lives=self._lives(ctx),
+            pages=self.anon // PAGE_SIZE,
+            grow_ns=max(self.grow, 1),
+            thp=self.thp,
+            where=where,
+            targets=self.mem.targets(where.nodes),
+            rng=ctx.rng,
+            end_ns=ctx.duration_ns,
+        )
+        handles = check_handles(ctx.name, plan.handles)
+        requests = self.mem.requests(where.nodes)
+        return Stream(requests, handles, in_order(plan.parts(), ctx.duration_ns))
+
+    def _lives(self, ctx: Context) -> Lives:
+        end = ctx.duration_ns if self.exit is None else min(self.exit, ctx.duration_ns)
+        never = ctx.duration_ns + 1
+        born = self.start + (ctx.rng.random(self.count) * self.spread).astype("int64")
+        born.sort()
+        dies = born + never
+        if self.lifetime is not None:
+            dies = born + draw_lifetimes(self.lifetime, self.count, never, ctx.rng)
+        if self.exit is not None:
+            dies = dies.clip(max=self.exit)
+        lives = born < end
+        return Lives(born[lives], dies[lives])

@@ -1,0 +1,96 @@
+"""The kernel's own objects: dentries, inodes, buffers, network and file structures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Annotated
+
+import numpy as np
+from pydantic import AfterValidator
+
+from memsim.mm import GFP_COMPOSITES, OP_FREE, PAGE_ALLOC_COSTLY_ORDER, Gfp, Use
+from memsim.schema import AllocBatch, Request, Stream
+from memsim.units import Lifetime, NodeSet, Rate, Share, format_share
+from memsim.workloads import Context, WorkloadModel
+from memsim.workloads._places import Places, draw_lifetimes, places
+from memsim.workloads._timeline import (
+    SECOND,
+    check_handles,
+    events,
+    in_order,
+    joined,
+    spaced,
+    windows,
+)
+
+ORDERS = PAGE_ALLOC_COSTLY_ORDER + 1
+
+
+def _shares(shares: tuple[float, ...]) -> tuple[float, ...]:
+    if len(shares) > ORDERS:
+        raise ValueError(f"expected at most {ORDERS} shares, found {len(shares)}")
+    if not math.isclose(sum(shares), 1, abs_tol=1e-6):
+        found = format_share(round(sum(shares), 6))
+        raise ValueError(f"expected shares that make 100% together, found {found}")
+    return shares
+
+
+class Workload(WorkloadModel):
+    """Take slab pages at a steady rate and give each back when its lifetime ends.
+
+    Stands for the objects that a kernel makes on behalf of its users: unmovable ones (files,
+    sockets, buffers) and reclaimable ones (dentries, inodes). Requests carry the flags that SLUB
+    uses: those of order 0 may reclaim, higher ones may not.
+    """
+
+    rate: Rate = 1000
+    """Slabs per second."""
+    reclaimable: Share = 0.4
+    lifetime: Lifetime = Lifetime.model_validate({"exponential": {"mean": "1s"}})
+    orders: Annotated[tuple[Share, ...], AfterValidator(_shares)] = (0.5, 0.25, 0.15, 0.1)
+    """Share of the slabs that are of order 0, 1, 2 and 3."""
+    nodes: NodeSet | None = None
+    """Nodes whose memory is asked for, from their CPUs; all nodes with CPUs unless given."""
+
+    def stream(self, ctx: Context) -> Stream:
+        """Plan all requests of the trial."""
+        count = check_handles(ctx.name, self.rate * ctx.duration_ns // SECOND)
+        where = places(ctx, self.nodes)
+        kinds = [(order, rclm) for order in range(ORDERS) for rclm in (False, True)]
+        requests = tuple(_request(order, rclm, n) for order, rclm in kinds for n in where.nodes)
+        parts = self._parts(ctx, count, where)
+        return Stream(requests, count, in_order(parts, ctx.duration_ns))
+
+    def _parts(self, ctx: Context, count: int, where: Places) -> Iterator[tuple[int, AllocBatch]]:
+        duration, rng = ctx.duration_ns, ctx.rng
+        weights = np.array(self.orders) / sum(self.orders)
+        for first, stop in windows(count, events_each=2):
+            slabs = np.arange(first, stop)
+            born = spaced(slabs, count, 0, duration, rng)
+            dies = born + draw_lifetimes(self.lifetime, len(slabs), duration, rng)
+            order = rng.choice(len(self.orders), size=len(slabs), p=weights)
+            kind = 2 * order + (rng.random(len(slabs)) < self.reclaimable)
+            place = where.draw(rng, len(slabs))
+            request = kind * len(where.nodes) + where.node[place]
+            freeing = where.cpu[where.draw(rng, len(slabs))]
+            yield (
+                stop * duration // count,
+                joined(
+                    [
+                        events(born, order, request, where.cpu[place], slabs),
+                        events(dies, order | OP_FREE, 0, freeing, slabs),
+                    ]
+                ),
+            )
+
+
+def _request(order: int, reclaimable: bool, node: int) -> Request:
+    # Unlike Linux: a slab of a higher order that cannot be had is not asked for again with the
+    # smallest order that its objects fit in (allocate_slab, mm/slub.c, 6.1).
+    gfp = GFP_COMPOSITES["GFP_KERNEL"] | Gfp.NOWARN | Gfp.NORETRY
+    if order:
+        gfp = (gfp & ~Gfp.RECLAIM) | Gfp.NOMEMALLOC | Gfp.COMP
+    if reclaimable:
+        return Request(gfp | Gfp.RECLAIMABLE, Use.INODE, preferred=node)
+    return Request(gfp, Use.SLAB, preferred=node)
