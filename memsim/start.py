@@ -8,24 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from memsim.boot_options import BootOptions, VmOptions
 from memsim.cmdline import Cmdline
 from memsim.errors import InputError, Problem
 from memsim.kernels import layout as L
 from memsim.kernels.layout import PolicyTables
 from memsim.machine import Machine, Vm
-from memsim.memblock import (
-    QEMU_PC,
-    BootReservations,
-    NodeRequest,
-    NodeSpec,
-    Range,
-    intersect,
-    machine_error,
-    place_nodes,
-    subtract,
-)
 from memsim.memory import Memory
+from memsim.memory.setup import MachineSetup, ZoneSetup
 from memsim.mm import (
     MAX_DMA32_PFN,
     MAX_NR_ZONES,
@@ -38,12 +27,23 @@ from memsim.mm import (
     ZoneType,
 )
 from memsim.mm_init import MachineLayout, machine_layout
+from memsim.mm_init.memblock import (
+    QEMU_PC,
+    BootReservations,
+    NodeRequest,
+    NodeSpec,
+    Range,
+    intersect,
+    machine_error,
+    place_nodes,
+    subtract,
+)
+from memsim.mm_init.options import BootOptions, VmOptions
+from memsim.mm_init.watermarks import calculate_normal_threshold
+from memsim.mm_init.zonelists import build_zonelists
+from memsim.mm_init.zones import ZoneSpan
 from memsim.policies.none import Policy as Ungrouped
 from memsim.traces.capture import CaptureState, CaptureZone, find_state, read_state
-from memsim.watermarks import calculate_normal_threshold
-from memsim.zone_setup import MachineSetup, ZoneSetup
-from memsim.zonelists import build_zonelists
-from memsim.zones import ZoneSpan
 
 LOCAL_DISTANCE = 10
 REMOTE_DISTANCE = 20

@@ -6,10 +6,10 @@ import numpy as np
 
 from memsim.kernels import layout as L
 from memsim.memory import Memory
+from memsim.memory.setup import MachineSetup, ZoneSetup
 from memsim.mm import OP_FREE, Gfp, Migratetype, Status, Use, ZoneType
 from memsim.policies import mobility, none
 from memsim.schema import Request
-from memsim.zone_setup import MachineSetup, ZoneSetup
 
 CAPACITY = 1 << 16
 KINDS = {L.LOG_ZONE_LOCKED: "zone_locked", L.LOG_PCPU_DRAIN: "drain", L.LOG_EXTFRAG: "extfrag"}

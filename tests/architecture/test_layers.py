@@ -7,20 +7,21 @@ from architecture.source_tree import ROOT, imports, python_files
 
 LAYERS = """
     mm units errors content
-    kernels expect cmdline paths memblock watermarks zonelists
-    boot_options machine findings
-    zones machine_rules
+    kernels expect cmdline paths mm_init
+    machine findings
+    machine_rules
     scenario schema
     plugins
     policies metrics traces
-    workloads vocabulary
-    mm_init rules
+    workloads vocabulary interleave probes
+    rules
     memory
     start
-    simulate freerun
+    simulate warmup
+    store tables
     load results
     execute
-    compare
+    compare answer
     plots
     explain solve fidelity report fit snapshot
     cli

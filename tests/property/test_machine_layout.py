@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memsim.boot_options import BootOptions
-from memsim.memblock import NodeRequest, memblock_free_blocks, place_nodes
 from memsim.mm import MAX_PAGE_ORDER, ZoneType
 from memsim.mm_init import machine_layout
+from memsim.mm_init.memblock import NodeRequest, memblock_free_blocks, place_nodes
+from memsim.mm_init.options import BootOptions
+from memsim.mm_init.zones import find_zone_movable_pfns_for_nodes
 from memsim.units import CmdlineSize
-from memsim.zones import find_zone_movable_pfns_for_nodes
 
 BLOCK = 32768
 

@@ -9,9 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from memsim.boot_options import BootOptions, VmOptions
 from memsim.errors import InputError
-from memsim.memblock import (
+from memsim.mm import ZoneType
+from memsim.mm_init import machine_layout
+from memsim.mm_init.memblock import (
     BARE,
     QEMU_PC,
     DimmSpec,
@@ -21,10 +22,8 @@ from memsim.memblock import (
     memory_block_size,
     place_nodes,
 )
-from memsim.mm import ZoneType
-from memsim.mm_init import machine_layout
-from memsim.units import CmdlineSize
-from memsim.watermarks import (
+from memsim.mm_init.options import BootOptions, VmOptions
+from memsim.mm_init.watermarks import (
     ManagedZone,
     calculate_min_free_kbytes,
     calculate_normal_threshold,
@@ -34,8 +33,9 @@ from memsim.watermarks import (
     zone_batchsize,
     zone_highsize,
 )
-from memsim.zonelists import build_node_orders
-from memsim.zones import ZoneSpan, find_zone_movable_pfns_for_nodes, zone_for_pfn_range
+from memsim.mm_init.zonelists import build_node_orders
+from memsim.mm_init.zones import ZoneSpan, find_zone_movable_pfns_for_nodes, zone_for_pfn_range
+from memsim.units import CmdlineSize
 
 GIB = 262144
 MIB = 256

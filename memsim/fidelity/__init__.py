@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from memsim.freerun import Prediction, free_run, grouping_switch, preferred_nodes
+from memsim.fidelity.freerun import Prediction, free_run, grouping_switch, preferred_nodes
 from memsim.kernels import layout as L
 from memsim.memory import Memory
 from memsim.mm import (

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from memsim.boot_options import BootOptions
-from memsim.memblock import BootMemory, DimmSpec, NodeSpec, Range, align_up, intersect, size
 from memsim.mm import (
     MAX_DMA32_PFN,
     MAX_DMA_PFN,
@@ -18,6 +16,8 @@ from memsim.mm import (
     ZONE_NAMES,
     ZoneType,
 )
+from memsim.mm_init.memblock import BootMemory, DimmSpec, NodeSpec, Range, align_up, intersect, size
+from memsim.mm_init.options import BootOptions
 from memsim.units import CmdlineSize
 
 

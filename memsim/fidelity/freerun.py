@@ -69,7 +69,7 @@ def grouping_switch(trace: TraceTable, requests: TraceRequests) -> int | None:
 
     From the switch on, requests whose gfp flags are not unmovable print migratetype 0.
     """
-    wanted = np.array([gfp_migratetype(gfp_from_text(t)) for t in trace.gfp_texts] or [0])
+    wanted = np.array([int(gfp_migratetype(gfp_from_text(t))) for t in trace.gfp_texts] or [0])
     rows = requests.row
     grouped = wanted[trace.gfp[rows]] != Migratetype.UNMOVABLE
     off = requests.allocs(

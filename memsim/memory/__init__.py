@@ -12,11 +12,20 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from memsim.invariants import Accounts, violations
 from memsim.kernels import batch as batch_kernels
 from memsim.kernels import boot as boot_kernels
 from memsim.kernels import census as census_kernels
 from memsim.kernels import layout as L
+from memsim.memory.invariants import Accounts, violations
+from memsim.memory.setup import (
+    PCP_SLACK,
+    MachineSetup,
+    ZoneSetup,
+    pcp_rows,
+    zone_of_pages,
+    zone_rows,
+    zonelist_rows,
+)
 from memsim.mm import (
     MAX_ORDER_NR_PAGES,
     MIGRATE_PCPTYPES,
@@ -33,15 +42,6 @@ from memsim.mm import (
     gfp_zone,
 )
 from memsim.schema import Census, Outcome, Request, ZoneInfo
-from memsim.zone_setup import (
-    PCP_SLACK,
-    MachineSetup,
-    ZoneSetup,
-    pcp_rows,
-    zone_of_pages,
-    zone_rows,
-    zonelist_rows,
-)
 
 NUMA_NAMES = ("numa_hit", "numa_miss", "numa_foreign", "numa_local", "numa_other")
 

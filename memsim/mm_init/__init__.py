@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from memsim import watermarks
-from memsim.boot_options import BootOptions, VmOptions
 from memsim.errors import InputError, Problem
-from memsim.memblock import (
+from memsim.mm import MAX_PFN, SECTION_PAGES, ZoneType
+from memsim.mm_init import watermarks
+from memsim.mm_init.memblock import (
     QEMU_PC,
     BootReservations,
     NodeSpec,
@@ -21,10 +21,10 @@ from memsim.memblock import (
     boot_memory,
     memory_block_size,
 )
-from memsim.mm import MAX_PFN, SECTION_PAGES, ZoneType
-from memsim.watermarks import ManagedZone, Watermarks, WatermarkState
-from memsim.zonelists import Zonelists, build_zonelists
-from memsim.zones import ZoneSpan, boot_zones, online_dimm, zone_for_pfn_range
+from memsim.mm_init.options import BootOptions, VmOptions
+from memsim.mm_init.watermarks import ManagedZone, Watermarks, WatermarkState
+from memsim.mm_init.zonelists import Zonelists, build_zonelists
+from memsim.mm_init.zones import ZoneSpan, boot_zones, online_dimm, zone_for_pfn_range
 
 LOCAL_DISTANCE, REMOTE_DISTANCE = 10, 20
 _ZoneKey = tuple[int, ZoneType]
