@@ -8,9 +8,11 @@ and repeated keys are refused, so a small file stays small.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import yaml
@@ -367,3 +369,22 @@ def _flat(value: str, place: Mark) -> Document:
         dict.fromkeys(document.values or [()], place),
         dict.fromkeys(document.keys, place),
     )
+
+
+class _Load(ModuleType):
+    """This module, which is also the public function of its name."""
+
+    def __call__(
+        self,
+        name_or_path: str | Path,
+        *,
+        sets: Sequence[str] = (),
+        policies: Sequence[str] = (),
+        seeds: str | None = None,
+    ) -> Scenario:
+        """Read a scenario given by file or by the name of a shipped one, as ``load_scenario``."""
+        path = find_scenario(str(name_or_path))
+        return load_scenario(path, sets=sets, policies=policies, seeds=seeds)
+
+
+sys.modules[__name__].__class__ = _Load

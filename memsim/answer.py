@@ -1,0 +1,88 @@
+"""The answer of a run in one table: metrics down, policies across, means over the seeds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from memsim import plugins
+from memsim.expect import Verdict, judge
+from memsim.results import Run
+from memsim.scenario import Scenario
+from memsim.schema import Column
+from memsim.units import BYTES
+
+NOT_SIMULATED = ("reclaim", "compaction", "migration", "swap", "memcg")
+"""What a reader of any table must know; docs/model.md has the whole list."""
+
+
+@dataclass(frozen=True)
+class AnswerRow:
+    """One metric at one point of the axes."""
+
+    point: tuple[tuple[str, str], ...]
+    metric: str
+    column: Column
+    means: tuple[float | None, ...]
+    """By policy; None where no trial has a value."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Metrics down, policies across."""
+
+    policies: tuple[str, ...]
+    rows: tuple[AnswerRow, ...]
+
+
+def answer(run: Run) -> Answer:
+    """Take the metrics that say something from the trials table of a run.
+
+    These are the metrics of which more or less is better, without those that are blank or 0
+    everywhere, and without counts of requests that went well, which their ratios sum up.
+    """
+    policies = tuple(run.manifest["policies"])
+    values: dict[tuple[str, ...], list[dict[str, str]]] = {}
+    for row in run.trial_rows():
+        values.setdefault(tuple(row[axis] for axis in run.axes), []).append(row)
+    rows = [
+        AnswerRow(
+            tuple(zip(run.axes, point, strict=True)),
+            name,
+            column,
+            tuple(_mean([t[name] for t in trials if t["policy"] == p]) for p in policies),
+        )
+        for point, trials in values.items()
+        for name, column in plugins.metric_columns().items()
+        if _matters(column)
+    ]
+    telling = {row.metric for row in rows if any(row.means)}
+    return Answer(policies, tuple(row for row in rows if row.metric in telling))
+
+
+def _matters(column: Column) -> bool:
+    went_well = column.unit == "requests" and column.better == "higher"
+    return column.better != "neither" and not went_well
+
+
+def _mean(texts: list[str]) -> float | None:
+    numbers = [Fraction(float(text)) for text in texts if text]
+    return float(sum(numbers) / len(numbers)) if numbers else None
+
+
+def verdicts(run: Run, scenario: Scenario) -> list[Verdict]:
+    """Judge what the scenario expects."""
+    rows = run.trial_rows()
+    return [judge(e, rows, ("policy", *run.axes)) for e in scenario.expectations]
+
+
+def shown(value: float | None, column: Column) -> str:
+    """Write a value as people read it: ratios in percent, bytes with a unit, thousands parted."""
+    if value is None:
+        return "-"
+    if column.unit == "1" and "ratio" in column.name.split("_"):
+        return f"{100 * value:.1f} %"
+    if column.unit == "bytes":
+        unit = max((u for u in BYTES.items() if u[1] <= max(abs(value), 1)), key=lambda u: u[1])
+        return f"{value / unit[1]:,.1f} {unit[0]}"
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"

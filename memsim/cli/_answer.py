@@ -1,0 +1,185 @@
+"""How the answer of a run is written: as a table, markdown, CSV or JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from memsim import __version__
+from memsim.answer import NOT_SIMULATED, Answer, AnswerRow, shown
+from memsim.errors import visible
+from memsim.expect import Verdict
+from memsim.results import Run
+from memsim.scenario import Scenario
+from memsim.tables import csv_text
+from memsim.units import format_int_set
+
+PIPE_WIDTH = 160
+MIN_DOC = 12
+
+
+def as_table(found: Answer, *, width: int, color: bool) -> str:
+    """Write aligned columns, with what each metric is at the right as far as there is room."""
+    cells = [[shown(mean, row.column) for mean in row.means] for row in found.rows]
+    names = [visible(policy) for policy in found.policies]
+    left = max((len(row.metric) for row in found.rows), default=0)
+    columns = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
+    used = 2 + left + sum(2 + w for w in columns) + 3
+    lines = ["  " + " " * left + _across(names, columns)]
+    point: tuple[tuple[str, str], ...] = ()
+    for row, texts in zip(found.rows, cells, strict=True):
+        if row.point != point:
+            point = row.point
+            lines.append(point_text(point))
+        doc = _shortened(visible(row.column.doc), width - used)
+        if doc:
+            doc = "   " + (f"\x1b[2m{doc}\x1b[0m" if color else doc)
+        lines.append(f"  {row.metric:<{left}}{_across(texts, columns)}{doc}")
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _across(texts: Sequence[str], widths: Sequence[int]) -> str:
+    return "".join(f"  {text:>{width}}" for text, width in zip(texts, widths, strict=True))
+
+
+def _shortened(text: str, room: int) -> str:
+    if room < MIN_DOC:
+        return ""
+    return text if len(text) <= room else text[: room - 3].rstrip() + "..."
+
+
+def point_text(point: tuple[tuple[str, str], ...]) -> str:
+    """Write where on the axes something was simulated."""
+    return visible(", ".join(f"{path} = {value}" for path, value in point))
+
+
+def as_markdown(found: Answer) -> str:
+    """Write a table of GitHub's kind."""
+    heads = ["metric", *found.policies]
+    rows = [[_label(row), *(shown(m, row.column) for m in row.means)] for row in found.rows]
+    rule = ["---", *("--:" for _ in found.policies)]
+    return "\n".join(f"| {' | '.join(map(_markdown_text, row))} |" for row in [heads, rule, *rows])
+
+
+def _label(row: AnswerRow) -> str:
+    return f"{row.metric} ({point_text(row.point)})" if row.point else row.metric
+
+
+def _markdown_text(text: str) -> str:
+    escaped = visible(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    return escaped.replace("`", "\\`")
+
+
+def as_csv(found: Answer) -> str:
+    """Write raw means, a row per metric and point."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    axes = [path for path, _ in found.rows[0].point] if found.rows else []
+    heads = ["metric", "unit", "better", *axes, *found.policies]
+    writer.writerow([csv_text(head) for head in heads])
+    for row in found.rows:
+        values = [csv_text(value) for _, value in row.point]
+        means = ["" if mean is None else repr(mean) for mean in row.means]
+        writer.writerow([row.metric, row.column.unit, row.column.better, *values, *means])
+    return out.getvalue().rstrip("\n")
+
+
+def as_json(found: Answer, run: Run, verdicts: Sequence[Verdict]) -> str:
+    """Write everything that the other formats say."""
+    manifest = run.manifest
+    data: dict[str, Any] = {
+        "scenario": manifest["scenario"],
+        "folder": str(run.folder),
+        "seeds": manifest["seeds"],
+        "failed_trials": run.failed,
+        "rows": [
+            {
+                "metric": row.metric,
+                "unit": row.column.unit,
+                "better": row.column.better,
+                "point": dict(row.point),
+                "means": dict(zip(found.policies, row.means, strict=True)),
+            }
+            for row in found.rows
+        ],
+        "expect": [{"text": v.expectation.text, "met": v.met} for v in verdicts],
+        "notes": manifest["notes"],
+        "memsim": __version__,
+        "not_simulated": list(NOT_SIMULATED),
+    }
+    return json.dumps(data, indent=2)
+
+
+def print_answer(
+    form: str, found: Answer, run: Run, scenario: Scenario, verdicts: Sequence[Verdict]
+) -> None:
+    """Print the answer, then where the files are, then one line of conditions.
+
+    With csv and json, only the answer goes to standard output.
+    """
+    err = form in ("csv", "json")
+    if form == "csv":
+        click.echo(as_csv(found))
+    elif form == "json":
+        click.echo(as_json(found, run, verdicts))
+    elif form == "markdown":
+        click.echo(as_markdown(found) + "\n")
+    else:
+        terminal = sys.stdout.isatty()
+        width = shutil.get_terminal_size().columns if terminal else PIPE_WIDTH
+        click.echo(head_line(scenario) + "\n")
+        color = terminal and "NO_COLOR" not in os.environ
+        click.echo(as_table(found, width=width, color=color) + "\n", color=color)
+    for note in run.manifest["notes"]:
+        click.echo(f"  note: {visible(note)}", err=err)
+    for verdict in verdicts:
+        click.echo(verdict_line(verdict), err=err)
+    click.echo(foot_line(run), err=err)
+
+
+def head_line(scenario: Scenario) -> str:
+    """Say what was simulated."""
+    counts = [_counted(len(scenario.policies), "policy", "policies")]
+    counts += [f"{len(values)} {path}" for path, values in scenario.axes.items()]
+    counts.append(_counted(len(scenario.seeds), "seed", "seeds"))
+    trials = _counted(scenario.trial_count, "trial", "trials")
+    return visible(f"{scenario.name}  {scenario.title}   {' x '.join(counts)}   {trials}")
+
+
+def _counted(n: int, one: str, many: str) -> str:
+    return f"{n} {one if n == 1 else many}"
+
+
+def verdict_line(verdict: Verdict) -> str:
+    """Say how an expectation fared."""
+    text = f"expect {verdict.expectation.text}: "
+    if verdict.met:
+        return visible(text + "met")
+    if not verdict.trials:
+        return visible(text + "NOT met: no trial")
+    where = ", ".join(verdict.group)
+    return visible(f"{text}NOT met: holds in {verdict.held} of {verdict.trials} seeds of {where}")
+
+
+def foot_line(run: Run) -> str:
+    """Say where the files are and under which conditions they came to be."""
+    manifest = run.manifest
+    seeds = format_int_set(tuple(manifest["seeds"]))
+    listed = seeds if isinstance(seeds, str) else ",".join(map(str, seeds))
+    parts = [
+        str(run.folder),
+        f"seeds {listed}",
+        f"memsim {manifest['memsim']}",
+        f"{manifest['wall_time_s']:.1f} s",
+        ", ".join(manifest["profiles"]),
+        f"not simulated: {', '.join(NOT_SIMULATED)} (docs/model.md)",
+    ]
+    return visible("   ".join(parts))

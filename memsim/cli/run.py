@@ -1,0 +1,125 @@
+"""Simulate a scenario and print the answer."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from memsim.cli import INTERRUPTED
+from memsim.errors import visible
+
+if TYPE_CHECKING:
+    from memsim.execute import OnDone, OnProgress
+    from memsim.results import Run
+    from memsim.scenario import Scenario, Trial
+    from memsim.simulate import TrialResult
+
+UNMET, FAILED = 1, 3
+
+
+@click.command()
+@click.argument("scenario", metavar="SCENARIO")
+@click.option("--policy", "policies", multiple=True, metavar="A,B", help="Keep these policies.")
+@click.option("--seeds", metavar="SEEDS", help="Instead of the scenario's seeds: 1..10.")
+@click.option("--jobs", type=click.IntRange(1, 1024), default=1, help="Trials at a time.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("results"), metavar="DIR",
+              help="Where results go (default: results).")  # fmt: skip
+@click.option("--set", "sets", multiple=True, metavar="PATH=VALUE", help="Change one value.")
+@click.option(
+    "--format", "form", type=click.Choice(["table", "markdown", "csv", "json"]), default="table"
+)
+@click.option("--check", is_flag=True, help="Verify the allocator's invariants on the way.")
+@click.option("--force", is_flag=True, help="Simulate again and replace what is there.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    scenario: str,
+    policies: tuple[str, ...],
+    seeds: str | None,
+    jobs: int,
+    out: Path,
+    sets: tuple[str, ...],
+    form: str,
+    check: bool,
+    force: bool,
+) -> None:
+    """Simulate a scenario, given by file or by the name of a shipped one, and print the answer.
+
+    Finished trials are kept: an interrupted run goes on where it was, and a finished one is only
+    printed again. Exits with 1 if an expectation is not met, with 3 if a trial failed.
+    """
+    from memsim.answer import answer, verdicts
+    from memsim.cli._answer import print_answer
+    from memsim.cli.warmup import compile_if_cold
+    from memsim.execute import run
+    from memsim.load import find_scenario, load_scenario
+
+    names = [name for text in policies for name in text.split(",")]
+    loaded = load_scenario(find_scenario(scenario), sets=sets, policies=names, seeds=seeds)
+    compile_if_cold()
+    finished: list[Trial] = []
+    try:
+        with _progress(loaded, finished) as (on_done, on_progress):
+            done = run(
+                loaded, out=out, jobs=jobs, check=check, force=force,
+                on_done=on_done, on_progress=on_progress,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        again = visible(shlex.join(["memsim", *sys.argv[1:]]))
+        kept = f"{len(finished)} more of {loaded.trial_count} trials are finished and kept"
+        click.echo(f"interrupted: {kept}; to go on:\n  {again}", err=True)
+        ctx.exit(INTERRUPTED)
+    judged = verdicts(done, loaded)
+    print_answer(form, answer(done), done, loaded, judged)
+    _report_failures(done)
+    if done.failed:
+        ctx.exit(FAILED)
+    if not all(verdict.met for verdict in judged):
+        ctx.exit(UNMET)
+
+
+def _report_failures(run: Run) -> None:
+    for row in run.trial_rows():
+        if row["status"] == "failed":
+            where = ", ".join([row["policy"], *(row[a] for a in run.axes), f"seed {row['seed']}"])
+            click.echo(f"failed: {visible(where)}: {visible(row['error'])}", err=True)
+
+
+@contextmanager
+def _progress(
+    scenario: Scenario, finished: list[Trial]
+) -> Iterator[tuple[OnDone, OnProgress | None]]:
+    """Show a bar on a terminal; note which trials have finished."""
+
+    def on_done(trial: Trial, result: TrialResult) -> None:
+        finished.append(trial)
+        shares[trial.name] = 1.0
+
+    shares: dict[str, float] = {}
+    if not sys.stderr.isatty():
+        yield on_done, None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (TextColumn("simulating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=scenario.trial_count)
+
+        def on_progress(trial: Trial, share: float) -> None:
+            shares[trial.name] = share
+            bar.update(task, completed=round(sum(list(shares.values())), 1))
+
+        yield on_done, on_progress

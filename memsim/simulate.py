@@ -1,0 +1,303 @@
+"""The event loop of one trial: a pure function around Memory.
+
+No terminal, no clock, no global random state, and no file but the trial's own inputs, which their
+readers read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memsim import plugins
+from memsim.errors import TrialError
+from memsim.interleave import Interleaved, in_batches, interleave
+from memsim.kernels import layout as L
+from memsim.memory import Memory
+from memsim.mm import MAX_PAGE_ORDER, OP_FREE
+from memsim.probes import ProbeTally, event_names, no_probes, probe_stream, tally
+from memsim.scenario import Trial, WorkloadSpec
+from memsim.schema import Outcome, Probes, Request, Stream, TrialRecord
+from memsim.start import start
+from memsim.workloads import Context
+
+BATCH_SIZE = 100_000
+SAMPLES = 100
+Progress = Callable[[float], None]
+
+
+class Sample(NamedTuple):
+    """A zone at one instant of the timeline."""
+
+    time_ns: int
+    zone: str
+    nr_free_pages: int
+    free_blocks_order_9_up: int
+    """Order-9 blocks that lie in free blocks of order 9 and above: one of order 10 is two."""
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What a trial says; plain data, the same for the same trial."""
+
+    status: Literal["ok", "failed"]
+    error: str = ""
+    metrics: dict[str, int | float | None] = field(default_factory=dict)
+    counters: tuple[tuple[str, str, int], ...] = ()
+    """Zone (``node0 Normal``, empty: of the whole machine), name as in /proc/vmstat, value."""
+    high_order: tuple[ProbeTally, ...] = ()
+    timeline: tuple[Sample, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def simulate(
+    trial: Trial,
+    *,
+    batch_size: int = BATCH_SIZE,
+    samples: int = SAMPLES,
+    check: bool = False,
+    on_progress: Progress | None = None,
+) -> TrialResult:
+    """Carry out a trial.
+
+    The result does not depend on ``batch_size``. ``check`` verifies the allocator's invariants
+    after each batch. ``on_progress`` hears the share of simulated time that has passed, and may
+    raise to end the trial. A trial that cannot be carried out is a result with status ``failed``;
+    raises InputError for inputs that are no good.
+    """
+    try:
+        run = _Run(trial, samples)
+        for batch in in_batches(interleave([s.batches for s in run.streams]), batch_size):
+            run.carry_out(batch)
+            if check:
+                run.memory.check()
+            if on_progress is not None:
+                on_progress(min(1.0, int(batch.batch.time[-1]) / run.duration_ns))
+        run.sample_until(run.duration_ns)
+        return run.result()
+    except TrialError as error:
+        return TrialResult("failed", str(error))
+    except MemoryError:
+        return TrialResult("failed", "this computer's memory does not suffice")
+
+
+class _Run:
+    """A trial in progress."""
+
+    def __init__(self, trial: Trial, samples: int) -> None:
+        scenario = trial.scenario
+        self.duration_ns = scenario.duration
+        self.memory = start(
+            scenario.machine,
+            trial.spec.kernel,
+            _model("policies", trial.spec.placement, trial.spec.options).tables(),
+            scenario.directory,
+        )
+        self.cpus = _cpus_of_nodes(trial, self.memory)
+        self.names, self.streams = self._plan(trial)
+        self.notes = _machine_notes(trial) + tuple(
+            note for stream in self.streams for note in stream.notes
+        )
+        self._admit()
+        self.observed: list[tuple[Interleaved, Outcome]] = []
+        self.instants = [self.duration_ns * k // samples for k in range(samples + 1) if samples]
+        self.timeline: list[Sample] = []
+
+    def _plan(self, trial: Trial) -> tuple[list[str], list[Stream]]:
+        scenario = trial.scenario
+        # By name, not as written: a trial's name does not know the order of its workloads.
+        names = sorted(scenario.workloads)
+        streams = [self._workload_stream(trial, name, scenario.workloads[name]) for name in names]
+        names += event_names(scenario.events)
+        streams += [probe_stream(event, scenario.duration, self.cpus) for event in scenario.events]
+        return names, streams
+
+    def _workload_stream(self, trial: Trial, name: str, spec: WorkloadSpec) -> Stream:
+        pages: dict[int, int] = {}
+        for zone in self.memory.setup.zones:
+            pages[zone.node] = pages.get(zone.node, 0) + zone.present
+        context = Context(
+            name=name,
+            duration_ns=trial.scenario.duration,
+            rng=generator(trial.seed, name),
+            cpus=self.cpus,
+            pages=pages,
+            directory=trial.scenario.directory,
+        )
+        stream: Stream = _model("workloads", spec.kind, spec.params).stream(context)
+        return stream
+
+    def _admit(self) -> None:
+        """Give the streams their places among the machine's requests and handles."""
+        counts = [len(stream.requests) for stream in self.streams]
+        handles = [stream.handles for stream in self.streams]
+        if sum(counts) > np.iinfo(np.uint16).max or sum(handles) > np.iinfo(np.int32).max:
+            raise TrialError("the workloads together plan more than one trial can hold")
+        self.first_request = np.cumsum([0, *counts])[:-1]
+        self.first_handle = np.cumsum([0, *handles])[:-1]
+        self.counts, self.handles = np.array(counts), np.array(handles)
+        self.is_observed = np.array([stream.observe for stream in self.streams], bool)
+        for name, stream in zip(self.names, self.streams, strict=True):
+            self._check_requests(name, stream.requests)
+            self.memory.add_requests(stream.requests)
+        self.memory.add_handles(sum(handles))
+        for first, stream in zip(self.first_handle, self.streams, strict=True):
+            if stream.before is not None:
+                self.memory.hold(int(first) + stream.handles - len(stream.before), stream.before)
+
+    def _check_requests(self, name: str, requests: Sequence[Request]) -> None:
+        nodes = range(len(self.memory.setup.zonelists))
+        for request in requests:
+            first = () if request.preferred is None else (request.preferred,)
+            for node in (*first, *(request.nodes or ())):
+                if node not in nodes:
+                    raise TrialError(f"{name} asks for memory of node {node}, which is not there")
+
+    def carry_out(self, events: Interleaved) -> None:
+        """Carry out a batch, stopping at the instants of the timeline."""
+        self._check_events(events)
+        time = events.batch.time
+        done = 0
+        while self.instants and self.instants[0] < int(time[-1]):
+            stop = int(np.searchsorted(time, self.instants[0], side="right"))
+            self._carry_out(events.part(done, stop))
+            done = stop
+            self.sample_until(self.instants[0])
+        self._carry_out(events.part(done))
+
+    def _check_events(self, events: Interleaved) -> None:
+        stream, (_, op, request, cpu, handle) = events
+        allocates = op < OP_FREE
+        wrong = (
+            ((op & ~np.uint8(OP_FREE)) > MAX_PAGE_ORDER)
+            | (allocates & (request >= self.counts[stream]))
+            | (cpu >= len(self.memory.setup.cpu_node))
+            | (handle < 0)
+            | (handle >= self.handles[stream])
+        )
+        if wrong.any():
+            i = int(np.argmax(wrong))
+            raise TrialError(
+                f"{self.names[int(stream[i])]} asks for what cannot be: op {op[i]}, request "
+                f"{request[i]}, CPU {cpu[i]}, handle {handle[i]}"
+            )
+
+    def _carry_out(self, events: Interleaved) -> None:
+        stream, (_, op, request, cpu, handle) = events
+        outcome = self.memory.run(
+            np.ascontiguousarray(op, np.uint8),
+            (request + self.first_request[stream]).astype(np.uint16),
+            np.ascontiguousarray(cpu, np.uint16),
+            (handle + self.first_handle[stream]).astype(np.int32),
+        )
+        mine = np.flatnonzero(self.is_observed[stream] & (op < OP_FREE))
+        if len(mine):
+            served = Outcome(outcome.pfn[mine], outcome.status[mine])
+            self.observed.append((events.take(mine), served))
+
+    def sample_until(self, time_ns: int) -> None:
+        """Take the samples that are due at or before an instant."""
+        while self.instants and self.instants[0] <= time_ns:
+            self._sample(self.instants.pop(0))
+
+    def _sample(self, time_ns: int) -> None:
+        for z, zone in enumerate(self.memory.setup.zones):
+            nr_free = [self.memory.zone_field(z, L.Z_NR_FREE + k) for k in (9, 10)]
+            self.timeline.append(
+                Sample(
+                    time_ns,
+                    f"node{zone.node} {zone.name}",
+                    self.memory.nr_free_pages(z),
+                    sum(n << k for k, n in enumerate(nr_free)),
+                )
+            )
+
+    def result(self) -> TrialResult:
+        """Measure what the trial has left behind."""
+        record = self._record()
+        metrics: dict[str, int | float | None] = {}
+        for name in plugins.offered("metrics"):
+            measured = plugins.find("metrics", name).measure(record)
+            metrics |= {f"{name}.{column}": value for column, value in measured.items()}
+        counters = [("", name, value) for name, value in record.vmstat.items()]
+        for zone, numa in zip(record.zones, record.zone_vmstat, strict=True):
+            counters += [(f"node{zone.node} {zone.name}", *item) for item in numa.items()]
+        return TrialResult(
+            status="ok",
+            metrics={name: metrics[name] for name in plugins.metric_columns()},
+            counters=tuple(counters),
+            high_order=tuple(tally(record)),
+            timeline=tuple(self.timeline),
+            notes=tuple(dict.fromkeys(record.notes)),
+        )
+
+    def _record(self) -> TrialRecord:
+        observed = [i for i, stream in enumerate(self.streams) if stream.observe]
+        return TrialRecord(
+            zones=self.memory.zone_infos(),
+            vmstat=self.memory.vmstat(),
+            zone_vmstat=self.memory.zone_vmstat(),
+            census=self.memory.census(),
+            probes=self._probes(),
+            probe_requests=tuple(r for i in observed for r in self.streams[i].requests),
+            probe_phases=tuple(self.names[i] for i in observed),
+            notes=self.notes,
+        )
+
+    def _probes(self) -> Probes:
+        if not self.observed:
+            return no_probes()
+        stream, op, request, time, pfn, status = (
+            np.concatenate(column)
+            for column in zip(
+                *(
+                    (e.stream, e.batch.op, e.batch.request, e.batch.time, o.pfn, o.status)
+                    for e, o in self.observed
+                ),
+                strict=True,
+            )
+        )
+        rows = np.cumsum([0, *(self.counts * self.is_observed)])[:-1]
+        phases = np.cumsum([0, *self.is_observed])[:-1]
+        zone_of = self.memory.mem.zone_of.astype(np.int64)
+        return Probes(
+            time=time,
+            order=op.astype(np.int64),
+            request=rows[stream] + request,
+            phase=phases[stream],
+            zone=np.where(pfn >= 0, zone_of[np.maximum(pfn, 0) >> MAX_PAGE_ORDER], -1),
+            status=status,
+        )
+
+
+def generator(seed: int, name: str) -> np.random.Generator:
+    """Return the random numbers of one workload: they depend on the seed and its name only."""
+    words: NDArray[Any] = np.frombuffer(hashlib.sha256(name.encode()).digest(), ">u4")
+    sequence = np.random.SeedSequence([seed, *words.tolist()])
+    return np.random.Generator(np.random.PCG64(sequence))
+
+
+def _model(folder: plugins.ModelFolder, name: str, options: dict[str, Any]) -> Any:
+    return plugins.model_of(folder, name).model_validate_json(json.dumps(options), strict=True)
+
+
+def _cpus_of_nodes(trial: Trial, memory: Memory) -> dict[int, tuple[int, ...]]:
+    if trial.scenario.machine.nodes:
+        return {node.id: node.cpus for node in trial.scenario.machine.nodes}
+    cpu_node = memory.setup.cpu_node
+    return {
+        node: tuple(cpu for cpu, home in enumerate(cpu_node) if home == node)
+        for node in range(len(memory.setup.zonelists))
+    }
+
+
+def _machine_notes(trial: Trial) -> tuple[str, ...]:
+    if trial.scenario.machine.from_ is None or not trial.spec.cmdline:
+        return ()
+    return (f"policy {trial.policy}: a machine taken from a capture keeps its own command line",)

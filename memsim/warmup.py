@@ -1,0 +1,61 @@
+"""Compile every kernel ahead of time, by calling each once on a tiny machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from memsim.kernels._jit import CACHE, DISABLED
+from memsim.memory import Memory
+from memsim.memory.setup import MachineSetup, ZoneSetup
+from memsim.mm import MAX_ORDER_NR_PAGES, OP_FREE, Gfp, Migratetype, Use, ZoneType
+from memsim.policies.mobility import Policy
+from memsim.schema import Request
+
+
+def cache_directory() -> Path | None:
+    """Return where compiled kernels are kept; None without the JIT or a folder to write to."""
+    return CACHE
+
+
+def is_cold() -> bool:
+    """Say whether kernels would have to be compiled before anything can run."""
+    return not DISABLED and (CACHE is None or not any(CACHE.rglob("*run_batch*.nbc")))
+
+
+def entry_points() -> dict[str, Callable[[], object]]:
+    """Return a call of each kernel that Python enters, by name; to be called in this order."""
+    pages = 4 * MAX_ORDER_NR_PAGES
+    zone = ZoneSetup(
+        node=0,
+        zone_type=ZoneType.NORMAL,
+        start_pfn=0,
+        end_pfn=pages,
+        present=pages,
+        managed=pages,
+        watermark=(0, 0, 0, 0),
+        lowmem_reserve=(0,) * len(ZoneType),
+        pcp_high=64,
+        pcp_batch=16,
+        stat_threshold=1,
+        nofragment=True,
+    )
+    setup = MachineSetup(zones=(zone,), zonelists=(((0,), (0,)),), cpu_node=(0,))
+    memory = Memory(setup, Policy().tables())
+    memory.add_requests([Request(Gfp.RECLAIM, Use.KERNEL)])
+    memory.add_handles(1)
+    one = np.zeros(2, np.uint16)
+    op = np.array([0, OP_FREE], np.uint8)
+    handle = np.zeros(2, np.int32)
+    top = np.array([pages - MAX_ORDER_NR_PAGES], np.int32)
+    return {
+        "free_boot_blocks": lambda: memory.free_boot_range(0, 0, pages - MAX_ORDER_NR_PAGES),
+        "place_free_blocks": lambda: memory.place_free(0, 10, Migratetype.MOVABLE, top),
+        "run_batch": lambda: memory.run(op, one, one, handle),
+        "drain_all_pages": memory.drain_all,
+        "walk_free_list": lambda: memory.free_list(0, 10, Migratetype.MOVABLE),
+        "count_zone": memory.census,
+        "check": memory.check,
+    }
