@@ -21,6 +21,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     PlainSerializer,
     ValidationInfo,
     WithJsonSchema,
@@ -314,7 +315,7 @@ class Lognormal(_Distribution):
     """Long-tailed, with its median and the standard deviation of its logarithm."""
 
     median: Duration
-    sigma: float
+    sigma: float = Field(ge=0, le=10)
 
 
 class Uniform(_Distribution):
@@ -322,6 +323,13 @@ class Uniform(_Distribution):
 
     min: Duration
     max: Duration
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Uniform:
+        if self.max < self.min:
+            least, most = format_duration(self.min), format_duration(self.max)
+            raise ValueError(f"expected max to be at least min, found {most} below {least}")
+        return self
 
 
 class Lifetime(_Distribution):

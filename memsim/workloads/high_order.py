@@ -37,7 +37,9 @@ class Workload(WorkloadModel):
     """
 
     orders: Annotated[IntSet, AfterValidator(_orders)] = (3, 9)
+    """Orders that are tried, 0 to 10."""
     gfp: GfpText = "GFP_KERNEL|__GFP_NORETRY"
+    """Flags of the requests."""
     attempts: int = Field(10, ge=1, le=1_000_000)
     """Attempts of each order in a period, at random instants of its equal parts."""
     every: Annotated[Duration, AfterValidator(_positive)] = SECOND

@@ -37,6 +37,7 @@ class Workload(WorkloadModel):
     """
 
     size: Bytes = 256 << 20
+    """What the cache holds once it is full."""
     grow: Duration = SECOND
     """Time in which the cache fills."""
     churn: ByteRate = 16 << 20

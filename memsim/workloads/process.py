@@ -24,6 +24,7 @@ class Workload(WorkloadModel):
     anon: Bytes = 256 << 20
     """Memory of each process; it is touched once, from low addresses to high ones."""
     start: Duration = 0
+    """When it starts."""
     grow: Duration = SECOND
     """Time from its start in which a process touches its memory, at an even rate."""
     exit: Duration | None = None
@@ -37,6 +38,7 @@ class Workload(WorkloadModel):
     thp: Share = 0.0
     """Share of the aligned 2 MiB ranges that are faulted in as one huge page."""
     mem: Mempolicy = Mempolicy()
+    """Memory policy: bind, preferred or interleave; without one, memory is local."""
     nodes: NodeSet | None = None
     """Nodes that it runs on; all nodes with CPUs unless given."""
 

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from memsim.errors import InputError, Problem
 from memsim.mm import OP_FREE, Gfp, Use, gfp_from_text
-from memsim.schema import AllocBatch, Request, Stream
+from memsim.schema import AllocBatch, HeldBlocks, Request, Stream
 from memsim.traces import TraceEvent, TraceTable, read_trace
 from memsim.units import Duration, InputPath
 from memsim.workloads import Context, WorkloadModel
@@ -41,8 +41,14 @@ class TraceRequests:
     allocations: int
     unknown: NDArray[np.int64]
     """pfn of handle ``allocations + k``, freed without an allocation."""
+    unknown_order: NDArray[np.int64]
     first_seen: NDArray[np.bool_]
     """The free of ``unknown[k]`` is the first that the trace says of that pfn."""
+
+    @property
+    def before(self) -> HeldBlocks:
+        """Return what the handles of ``unknown`` hold at the start, if it is allocated then."""
+        return HeldBlocks(np.where(self.first_seen, self.unknown, -1), self.unknown_order)
 
     @property
     def handles(self) -> int:
@@ -69,7 +75,7 @@ def trace_requests(trace: TraceTable, nodes: NDArray[np.int8] | None = None) -> 
     allocs = np.flatnonzero(trace.event == ALLOC)
     handle_of = np.full(len(trace), -1, np.int64)
     handle_of[allocs] = np.arange(len(allocs))
-    frees, freed_handle, unknown, first_seen = _match_frees(trace, handle_of, len(allocs))
+    frees, freed_handle, unknown, novel = _match_frees(trace, handle_of, len(allocs))
     row = np.concatenate([allocs, frees])
     order = np.argsort(row, kind="stable")
     row = row[order]
@@ -78,13 +84,14 @@ def trace_requests(trace: TraceTable, nodes: NDArray[np.int8] | None = None) -> 
     requests, request = _classes(trace, row, is_free, nodes)
     op = trace.order[row].astype(np.uint8) | np.where(is_free, OP_FREE, 0).astype(np.uint8)
     batch = AllocBatch(trace.time[row], op, request, trace.cpu[row], handle.astype(np.int32))
-    return TraceRequests(batch, row, requests, len(allocs), unknown, first_seen)
+    orders = trace.order[unknown].astype(np.int64)
+    return TraceRequests(batch, row, requests, len(allocs), trace.pfn[unknown], orders, novel)
 
 
 def _match_frees(
     trace: TraceTable, handle_of: NDArray[np.int64], first_before: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the row and handle of every free; pfn and novelty of those without an allocation.
+    """Return row and handle of every free; of those without an allocation, row and novelty.
 
     Lines of one pfn are looked at in order: a free belongs to the allocation line before it; a
     batched line moves the free line before it to its own time.
@@ -107,7 +114,7 @@ def _match_frees(
     unknown = np.flatnonzero(~known)
     handle[unknown] = first_before + np.arange(len(unknown))
     novel = ~seen_before[unknown]
-    return lines[takes_effect], handle, pfn[takes_effect[unknown]], novel
+    return lines[takes_effect], handle, lines[takes_effect[unknown]], novel
 
 
 def _classes(
@@ -167,14 +174,13 @@ class Workload(WorkloadModel):
         kept = int(np.searchsorted(time, ctx.duration_ns))
         cpu, moved = _existing_cpus(known.batch.cpu, ctx)
         part = known.batch._replace(time=time, cpu=cpu)
-        before = np.where(known.first_seen, known.unknown, -1)
         notes = _open_loop(ctx.name, trace, known, kept)
         if moved:
             notes.append(
                 f"{ctx.name}: {moved} events are of CPUs that the machine lacks; others do"
             )
         batches = in_order([(ctx.duration_ns, part)], ctx.duration_ns)
-        return Stream(known.requests, known.handles, batches, before, notes=tuple(notes))
+        return Stream(known.requests, known.handles, batches, known.before, notes=tuple(notes))
 
     def _part(self, trace: TraceTable) -> TraceTable:
         if not self.from_ and self.until is None:

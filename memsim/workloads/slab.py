@@ -47,7 +47,9 @@ class Workload(WorkloadModel):
     rate: Rate = 1000
     """Slabs per second."""
     reclaimable: Share = 0.4
+    """Share of the slabs that hold dentries and inodes, which could be reclaimed."""
     lifetime: Lifetime = Lifetime.model_validate({"exponential": {"mean": "1s"}})
+    """Time from taking a slab to giving it back."""
     orders: Annotated[tuple[Share, ...], AfterValidator(_shares)] = (0.5, 0.25, 0.15, 0.1)
     """Share of the slabs that are of order 0, 1, 2 and 3."""
     nodes: NodeSet | None = None
