@@ -66,6 +66,19 @@ class Outcome(NamedTuple):
     """mm.Status."""
 
 
+class HeldBlocks(NamedTuple):
+    """Blocks allocated before the start (arrays of equal length)."""
+
+    pfn: NDArray[np.int64]
+    """-1 for a handle that holds nothing yet."""
+    order: NDArray[np.int64]
+
+    @property
+    def count(self) -> int:
+        """How many handles they belong to."""
+        return len(self.pfn)
+
+
 @dataclass(frozen=True)
 class Stream:
     """All that one workload will ask for: an open loop, whatever becomes of its requests."""
@@ -75,9 +88,9 @@ class Stream:
     """Upper bound of the handles that the batches use; a freed handle may be used again."""
     batches: Iterable[AllocBatch]
     """Sorted by time within and across batches."""
-    before: NDArray[np.int64] | None = None
-    """pfns that the last ``len(before)`` handles hold when the trial starts, if they are allocated
-    in the machine's start state; -1 for a handle that holds nothing yet."""
+    before: HeldBlocks | None = None
+    """What the last handles hold when the trial starts, if the machine's start state has these
+    blocks allocated."""
     observe: bool = False
     """Each allocation of this stream is a row of high_order.csv (probes)."""
     notes: tuple[str, ...] = ()

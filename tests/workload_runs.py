@@ -50,7 +50,7 @@ def uses(stream, events):
 
 def faults(stream, events):
     """Say what is wrong with the handles; nothing if all is well."""
-    before = stream.before if stream.before is not None else np.zeros(0, np.int64)
+    before = stream.before.pfn if stream.before is not None else np.zeros(0, np.int64)
     first = stream.handles - len(before)
     held = {first + int(i): None for i in np.flatnonzero(before >= 0)}
     wrong = set()

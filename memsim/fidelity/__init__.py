@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from memsim.errors import InputError, Problem
 from memsim.fidelity.freerun import Prediction, free_run, grouping_switch, preferred_nodes
 from memsim.kernels import layout as L
 from memsim.memory import Memory
@@ -24,6 +25,7 @@ from memsim.mm import (
     PAGEBLOCK_NR_PAGES,
     Migratetype,
     Status,
+    gfp_from_text,
 )
 from memsim.traces import TraceEvent, TraceTable
 from memsim.traces.capture import Capture, CaptureState
@@ -121,6 +123,7 @@ class _Window:
 
 def judge(capture: Capture) -> FidelityReport:
     """Replay a capture from its start state and compare all that the kernel printed."""
+    _check(capture)
     window = _window(capture)
     trace = window.trace
     requests = trace_requests(trace, preferred_nodes(trace, capture.start))
@@ -142,6 +145,26 @@ def judge(capture: Capture) -> FidelityReport:
         inferred_pages=run.inferred_pages,
         notes=_notes(capture, requests, run, switch),
     )
+
+
+def _check(capture: Capture) -> None:
+    """Raise InputError for requests that the start state's machine cannot have made."""
+    problems = []
+    path = str(capture.path)
+    cpus = max(pcp.cpu for zone in capture.start.zones for pcp in zone.pcp) + 1
+    if len(capture.trace) and int(capture.trace.cpu.max()) >= cpus:
+        found = f"the trace has events of CPU {capture.trace.cpu.max()}"
+        problems.append(Problem(path, 0, 0, f"{found}, the start state has {cpus} CPUs"))
+    for text in capture.trace.gfp_texts:
+        try:
+            gfp_from_text(text)
+        except KeyError as error:
+            message = f"unknown gfp flag {error} in {text}"
+            problems.append(
+                Problem(path, 0, 0, message, "record flags by name: not raw, no option fields")
+            )
+    if problems:
+        raise InputError(problems)
 
 
 def _window(capture: Capture) -> _Window:

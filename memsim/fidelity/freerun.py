@@ -87,7 +87,7 @@ def free_run(
     memory = restore(state, ungrouped if state.group_by_mobility_disabled else grouped)
     memory.add_requests(requests.requests)
     memory.add_handles(requests.handles)
-    memory.hold(requests.allocations, np.where(requests.first_seen, requests.unknown, -1))
+    memory.hold(requests.allocations, requests.before)
     memory.keep_log(LOG_ROWS)
     run = _FreeRun(memory, trace, requests)
     run.until(switch if switch is not None else len(requests.row))

@@ -129,7 +129,6 @@ def run_batch(
             m.log_cursor[LOG_EVENT] = i
         prefetch_events(m, b, i, stop)
         op = int(b.op[i])
-        order = op & 0xF
         cpu = int(b.cpu[i])
         handle = int(b.handle[i])
         if op & OP_FREE:
@@ -139,11 +138,11 @@ def run_batch(
                 b.status[i] = NOT_HELD
             else:
                 b.page_table[handle] = 0
-                free_pages(m, cpu, pfn, order)
+                free_pages(m, cpu, pfn)
                 b.status[i] = FREED
         else:
             at = int(b.request[i]) * REQUEST_FIELDS
-            ac = alloc_context(m, rows, at, order, cpu)
+            ac = alloc_context(m, rows, at, op & 0xF, cpu)
             pfn = alloc_pages(m, tables, ac)
             if pfn >= 0:
                 prep_new_page(m, ac, pfn, int(rows[at + R_MOBILITY]), handle)

@@ -43,6 +43,7 @@ from memsim.kernels.layout import (
     OPT_CMA,
     OPT_HIGHATOMIC,
     OPT_NOFRAGMENT,
+    ORDER_MASK,
     ORDER_SHIFT,
     PAGE_ALLOCATED,
     PAGE_LRU,
@@ -369,15 +370,16 @@ def free_pages_prepare(m: Mem, pfn: int, order: int) -> None:
     state = int(m.state[pfn])
     if state & PAGE_LRU_PENDING:
         lru_add_drain_page(m, pfn)
-    if order > 0 and (state & PAGE_LRU or state >> ORDER_SHIFT & 0xF != order):
+    if order > 0 and state & PAGE_LRU:
         for page in range(pfn, pfn + (1 << order)):
             m.state[page] = 0
     m.state[pfn] = 0
 
 
 @inline
-def free_pages(m: Mem, cpu: int, pfn: int, order: int) -> None:
+def free_pages(m: Mem, cpu: int, pfn: int) -> None:
     """Free a block to the CPU's lists or, by order or type, to the buddy lists (spec 4.4)."""
+    order = (int(m.state[pfn]) & ORDER_MASK) >> ORDER_SHIFT
     z = page_zone(m, pfn)
     blocktype = pageblock_type(m, pfn)
     free_pages_prepare(m, pfn, order)

@@ -28,6 +28,7 @@ from memsim.memory.setup import (
 )
 from memsim.mm import (
     MAX_ORDER_NR_PAGES,
+    MAX_PAGE_ORDER,
     MIGRATE_PCPTYPES,
     MIGRATE_TYPES,
     NR_LOWORDER_PCP_LISTS,
@@ -41,8 +42,10 @@ from memsim.mm import (
     gfp_migratetype,
     gfp_zone,
 )
-from memsim.schema import Census, Outcome, Request, ZoneInfo
+from memsim.schema import Census, HeldBlocks, Outcome, Request, ZoneInfo
 
+BEFORE = L.PAGE_ALLOCATED | L.ORDER_MASK
+"""Page state that tells a page of before the start, allocated for itself, from others."""
 NUMA_NAMES = ("numa_hit", "numa_miss", "numa_foreign", "numa_local", "numa_other")
 
 
@@ -185,16 +188,26 @@ class Memory:
         self.page_table = grown
         return first
 
-    def hold(self, handle: int, pfns: NDArray[np.int64]) -> int:
-        """Let handles from ``handle`` on hold pages allocated before the start; count those held.
+    def hold(self, handle: int, blocks: HeldBlocks) -> int:
+        """Let handles from ``handle`` on hold blocks allocated before the start; count those held.
 
-        A pfn that is -1, outside of memory or not allocated is left out.
+        A block that is not allocated page by page, or that lies in a larger one, is left out, as
+        is a pfn of -1.
         """
-        inside = np.flatnonzero((pfns >= 0) & (pfns < self.nr_pages))
-        held = inside[self.mem.state[pfns[inside]] & L.PAGE_ALLOCATED != 0]
-        self.page_table[handle + held] = pfns[held] + 1
-        self.mem.rmap[pfns[held]] = handle + held
-        return len(held)
+        held, (pfns, orders) = 0, blocks
+        for order in range(MAX_PAGE_ORDER, -1, -1):
+            which = np.flatnonzero((orders == order) & (pfns >= 0) & (pfns & (1 << order) - 1 == 0))
+            which = which[pfns[which] + (1 << order) <= self.nr_pages]
+            pages = pfns[which, None] + np.arange(1 << order)
+            which = which[(self.mem.state[pages] & BEFORE == L.PAGE_ALLOCATED).all(axis=1)]
+            heads = pfns[which]
+            tails = (heads[:, None] + np.arange(1, 1 << order)).reshape(-1)
+            self.mem.state[tails] &= L.PAGE_LRU
+            self.mem.state[heads] |= order << L.ORDER_SHIFT
+            self.page_table[handle + which] = heads + 1
+            self.mem.rmap[heads] = handle + which
+            held += len(which)
+        return held
 
     def copy(self) -> Memory:
         """Return an independent copy of everything."""

@@ -61,11 +61,11 @@ def test_pages_from_before_are_freed_where_the_start_state_holds_them(captures):
     memory = restore(capture.start, find("policies", "mobility").Policy().tables())
     first = memory.add_handles(stream.handles)
     assert first == 0
-    held = memory.hold(stream.handles - len(stream.before), stream.before)
-    assert 0 < held <= (stream.before >= 0).sum() <= len(stream.before)
+    held = memory.hold(stream.handles - stream.before.count, stream.before)
+    assert 0 < held <= (stream.before.pfn >= 0).sum() <= stream.before.count
     memory.add_requests(stream.requests)
     outcome = memory.run(events.op, events.request, events.cpu, events.handle)
-    stray = events.handle >= stream.handles - len(stream.before)
+    stray = events.handle >= stream.handles - stream.before.count
     assert (outcome.status[stray] == Status.FREED).sum() == held
     assert (outcome.status[events.op < OP_FREE] == Status.OK).mean() > 0.99
 
@@ -82,7 +82,7 @@ def test_lines_become_requests_and_frees_by_handle(text_trace):
     assert events.time.tolist() == [0, 10_000, 500_000_000, 600_000_000]
     assert events.op.tolist() == [0, OP_FREE, OP_FREE, OP_FREE]
     assert events.handle.tolist() == [0, 2, 0, 1]
-    assert stream.before.tolist() == [-1, 0x2000]
+    assert stream.before.pfn.tolist() == [-1, 0x2000]
     assert "2 of 3 frees" in stream.notes[1]
 
 
@@ -97,7 +97,7 @@ def test_from_and_until_cut_a_piece_out(text_trace):
     stream, events = plan(**trace)
     assert events.time.tolist() == [0, 500_000_000]
     assert events.op.tolist() == [0, OP_FREE]
-    assert stream.before.tolist() == [0x1000]
+    assert stream.before.pfn.tolist() == [0x1000]
 
 
 def test_what_lies_after_the_end_is_dropped_and_told(text_trace):
