@@ -202,7 +202,7 @@ def gfp_from_text(text: str) -> Gfp:
 
 
 def gfp_zone(gfp: Gfp) -> ZoneType:
-    """Say the highest zone that a request may use (spec 3.2; include/linux/gfp.h, gfp_zone, 6.1)."""
+    """Say the highest zone that a request may use (gfp_zone, include/linux/gfp.h, 6.1)."""
     if gfp & Gfp.DMA:
         return ZoneType.DMA
     if gfp & Gfp.DMA32:

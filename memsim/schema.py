@@ -122,7 +122,7 @@ class Census(NamedTuple):
     pageblocks: NDArray[np.int64]
     """(Z, M) pageblocks by type."""
     mixed_pageblocks: NDArray[np.int64]
-    """(Z,) pageblocks that hold pages allocated for a type other than their own."""
+    """(Z,) polluted pageblocks: those that hold allocations of more than one mobility."""
     pcp_pages: NDArray[np.int64]
     """(Z,) pages on per-CPU lists."""
     unmovable_hotpluggable: NDArray[np.int64]

@@ -101,24 +101,49 @@ if DISABLED:
 
 else:
     CACHE = cache_directory()
-    if CACHE is not None:
-        os.environ["NUMBA_CACHE_DIR"] = str(CACHE)
-
     from llvmlite import ir
-    from numba import njit, types
+    from numba import config, njit, types
     from numba.extending import intrinsic
+
+    if CACHE is not None:
+        # numba reads the environment only when it is imported, which may have been long ago.
+        config.CACHE_DIR = str(CACHE)
 
     def kernel(function: F) -> F:
         """Mark an entry point: compiled once per signature, cached on disk, without the GIL."""
         return cast("F", njit(cache=CACHE is not None, nogil=True, error_model="numpy")(function))
 
+    def _one_version(function: F, **options: bool) -> F:
+        """Compile a function that only kernels call, once for all kinds of integers.
+
+        By itself numba compiles it anew for int32, for uint8 and for every constant: this took
+        twice as long. No wrapper is built to call it from Python or C.
+        """
+        dispatcher: Any = njit(
+            nogil=True,
+            error_model="numpy",
+            no_cpython_wrapper=True,
+            no_cfunc_wrapper=True,
+            **options,
+        )(function)
+        template = dispatcher.get_call_template
+        dispatcher.get_call_template = lambda args, kws: template(
+            [_wide(a) for a in args], {name: _wide(a) for name, a in kws.items()}
+        )
+        return cast("F", dispatcher)
+
+    def _wide(argument: types.Type) -> types.Type:
+        """Give the type that an argument is passed as."""
+        plain = types.unliteral(argument)
+        return types.int64 if isinstance(plain, types.Integer) else plain
+
     def inline(function: F) -> F:
         """Mark a helper that is compiled into its callers."""
-        return cast("F", njit(nogil=True, error_model="numpy", forceinline=True)(function))
+        return _one_version(function, forceinline=True)
 
     def helper(function: F) -> F:
         """Mark a helper that stays a function of its own (rare paths)."""
-        return cast("F", njit(nogil=True, error_model="numpy")(function))
+        return _one_version(function)
 
     @intrinsic
     def ptr(typing_context, array):  # type: ignore[no-untyped-def]

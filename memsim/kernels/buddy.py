@@ -6,7 +6,7 @@ of another type than its pageblock's; nothing here derives the one from the othe
 
 from __future__ import annotations
 
-from memsim.kernels._jit import ctz, helper, inline
+from memsim.kernels._jit import ctz, helper, inline, prefetch
 from memsim.kernels.layout import (
     EXTFRAG_CHANGE_OWNERSHIP,
     EXTFRAG_EVENTS,
@@ -175,6 +175,7 @@ def rmqueue_smallest(m: Mem, z: int, order: int, migratetype: int) -> int:
     current = order + ctz(orders)
     pfn = free_head(m, z, current, migratetype)
     del_page_from_free_list(m, z, pfn, current)
+    prefetch(m.state, int(m.links[sentinel(m, z, current, migratetype)]))
     expand(m, z, pfn, order, current, migratetype)
     m.state[pfn] = migratetype << TYPE_SHIFT
     refill = pcp_allowed_order(order) and migratetype < MIGRATE_PCPTYPES
