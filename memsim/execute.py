@@ -12,10 +12,12 @@ from typing import Literal
 
 from memsim.results import Run, is_complete, read_results, save
 from memsim.scenario import Scenario, Trial
-from memsim.simulate import TrialResult, simulate
+from memsim.simulate import BATCH_SIZE, TrialResult, simulate
 from memsim.store import TrialStore, run_folder
 
 Executor = Literal["serial", "threads"]
+CHECK_EVERY = 20_000
+"""Requests between two looks at all invariants."""
 OnDone = Callable[[Trial, TrialResult], None]
 OnProgress = Callable[[Trial, float], None]
 
@@ -48,7 +50,12 @@ def map_trials(
             if on_progress is not None:
                 on_progress(trial, share)
 
-        return simulate(trial, check=check, on_progress=tick)
+        try:
+            size = CHECK_EVERY if check else BATCH_SIZE
+            return simulate(trial, batch_size=size, check=check, on_progress=tick)
+        except Exception as error:
+            error.add_note(f"in the trial of policy {trial.policy}, seed {trial.seed}")
+            raise
 
     done = on_done or _nobody_asked
     if executor == "serial":
