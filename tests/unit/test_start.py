@@ -1,0 +1,147 @@
+"""A Memory that has just booted, and one that a capture left."""
+
+import json
+import time
+
+import pytest
+from trials import SCENARIOS
+
+from memsim.cmdline import parse_cmdline
+from memsim.errors import InputError
+from memsim.kernels import layout as L
+from memsim.machine import Machine
+from memsim.mm import Migratetype, ZoneType
+from memsim.mm_init.memblock import BARE
+from memsim.policies import mobility, none
+from memsim.start import boot, start
+
+TABLES = mobility.Policy().tables()
+GIB_PAGES = 1 << 18
+
+
+def machine(**fields):
+    return Machine.model_validate_json(json.dumps(fields), strict=True)
+
+
+def booted(cmdline="", **fields):
+    return boot(machine(**fields), parse_cmdline(cmdline), TABLES)
+
+
+def zone_named(memory, node, name):
+    infos = memory.zone_infos()
+    return next(z for z, i in enumerate(infos) if (i.node, i.name) == (node, name))
+
+
+def test_what_boot_does_not_reserve_is_free():
+    memory = booted(nodes=[{"id": 0, "cpus": "0-1", "memory": "1GiB"}])
+    memory.check()
+    for z, zone in enumerate(memory.zone_infos()):
+        assert memory.nr_free_pages(z) == zone.managed
+    reserved = (memory.mem.state & L.PAGE_RESERVED != 0).sum()
+    ram = sum(zone.present for zone in memory.zone_infos())
+    assert reserved == ram - sum(zone.managed for zone in memory.zone_infos())
+
+
+def test_zones_that_a_dimm_interleaves_own_their_memory_only():
+    memory = booted(
+        nodes=[
+            {
+                "id": 0,
+                "cpus": "0",
+                "memory": "5GiB",
+                "dimms": [{"size": "1GiB", "online": "kernel"}],
+            },
+            {"id": 1, "cpus": "1", "memory": "2GiB"},
+        ]
+    )
+    memory.check()
+    first, second = zone_named(memory, 0, "Normal"), zone_named(memory, 1, "Normal")
+    spans = [memory.zone_infos()[z] for z in (first, second)]
+    assert spans[0].start_pfn < spans[1].start_pfn < spans[0].start_pfn + spans[0].spanned
+    census = memory.census()
+    assert census.pageblocks[first].sum() == 3 * GIB_PAGES >> 9
+    assert census.pageblocks[second].sum() == 2 * GIB_PAGES >> 9
+    assert spans[0].hotpluggable_pages == GIB_PAGES
+    assert spans[1].hotpluggable_pages == 0
+
+
+def test_nofragment_needs_dma32_on_the_node():
+    memory = booted(
+        nodes=[
+            {"id": 0, "cpus": "0", "memory": "4GiB"},
+            {"id": 1, "cpus": "1", "memory": "4GiB"},
+        ]
+    )
+    flags = {(z.node, z.zone_type): z.nofragment for z in memory.setup.zones}
+    assert flags[0, ZoneType.NORMAL]
+    assert not flags[0, ZoneType.DMA32]
+    assert not flags[1, ZoneType.NORMAL]
+
+
+@pytest.mark.parametrize(
+    ("memory", "where"),
+    [pytest.param("1GiB", "DMA32", id="below 4 GiB"), pytest.param("6GiB", "Normal", id="above")],
+)
+def test_a_cma_area_stands_in_one_zone(memory, where):
+    held = booted(nodes=[{"id": 0, "cpus": "0", "memory": memory}], cma="64MiB")
+    held.check()
+    z = zone_named(held, 0, where)
+    assert held.nr_free_cma(z) == 16384
+    assert held.census().pageblocks[z, Migratetype.CMA] == 32
+    assert held.nr_free_pages(z) == held.zone_infos()[z].managed
+
+
+def test_a_cma_area_without_room_is_an_input_error():
+    with pytest.raises(InputError, match="no zone has room for a CMA area"):
+        booted("movablecore=90%", nodes=[{"id": 0, "cpus": "0", "memory": "1GiB"}], cma="512MiB")
+
+
+def test_cpus_need_not_be_numbered_without_gaps():
+    memory = booted(
+        nodes=[
+            {"id": 0, "cpus": [0, 5], "memory": "256MiB"},
+            {"id": 1, "cpus": "3", "memory": "256MiB"},
+        ]
+    )
+    assert [memory.setup.cpu_node[cpu] for cpu in (0, 3, 5)] == [0, 1, 0]
+
+
+def test_a_machine_too_small_for_grouping_runs_without():
+    small = machine(nodes=[{"id": 0, "cpus": "0", "memory": "8MiB"}])
+    memory = boot(small, parse_cmdline(""), TABLES, BARE)
+    types = memory.tables.type_of_request.tolist()
+    assert types == none.Policy().tables().type_of_request.tolist()
+    larger = machine(nodes=[{"id": 0, "cpus": "0", "memory": "64MiB"}])
+    grouped = boot(larger, parse_cmdline(""), TABLES, BARE).tables.type_of_request
+    assert grouped.tolist() == TABLES.type_of_request.tolist()
+
+
+def test_sysctls_reach_the_zones():
+    nodes = [{"id": 0, "cpus": "0", "memory": "1GiB"}]
+    plain = booted(nodes=nodes)
+    tuned = booted(nodes=nodes, vm={"min_free_kbytes": 65536, "watermark_boost_factor": 0})
+    z = zone_named(plain, 0, "DMA32")
+    assert tuned.setup.zones[z].watermark[0] > plain.setup.zones[z].watermark[0]
+    assert (plain.setup.zones[z].boost_factor, tuned.setup.zones[z].boost_factor) == (15000, 0)
+
+
+def test_an_empty_tebibyte_costs_little():
+    nodes = [
+        {"id": 0, "cpus": "0-63", "memory": "512GiB"},
+        {"id": 1, "cpus": "64-127", "memory": "512GiB"},
+    ]
+    began = time.process_time()
+    memory = booted(nodes=nodes)
+    assert time.process_time() - began < 2
+    assert sum(map(memory.nr_free_pages, range(len(memory.setup.zones)))) > 1000 * GIB_PAGES
+
+
+def test_a_capture_is_a_start_state():
+    memory = start(machine(**{"from": "data/frag"}), parse_cmdline(""), TABLES, str(SCENARIOS))
+    memory.check()
+    assert [zone.name for zone in memory.zone_infos()] == ["DMA", "DMA32", "Normal"]
+
+
+def test_a_folder_without_a_start_state_is_an_input_error():
+    with pytest.raises(InputError, match=r"has no start/state\.txt"):
+        start(machine(**{"from": "data"}), parse_cmdline(""), TABLES, str(SCENARIOS))
