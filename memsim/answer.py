@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from memsim import plugins
-from memsim.expect import Verdict, judge
 from memsim.results import Run
 from memsim.scenario import Scenario
+from memsim.scenario.expect import Verdict, judge
 from memsim.schema import Column
 from memsim.units import BYTES
 

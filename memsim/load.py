@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 import yaml
 
 from memsim import rules
-from memsim.content import digest_path
 from memsim.errors import InputError, Problem, suggest
-from memsim.findings import Finding
-from memsim.paths import Loc, resolve, with_value
+from memsim.rules.findings import Finding
 from memsim.scenario import Scenario
+from memsim.scenario.content import digest_path
+from memsim.scenario.paths import Loc, resolve, with_value
 from memsim.units import describe, parse_int_set
 
 MAX_BYTES = 1 << 20

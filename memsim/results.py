@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memsim import __version__, plugins, tables
-from memsim.content import canonical_json
 from memsim.errors import InputError, Problem
 from memsim.scenario import Scenario
+from memsim.scenario.content import canonical_json
 from memsim.schema import Column
 from memsim.store import MANIFEST, SCHEMA_VERSION, write_whole
 

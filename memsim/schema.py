@@ -74,7 +74,7 @@ class HeldBlocks(NamedTuple):
     order: NDArray[np.int64]
 
     @property
-    def count(self) -> int:
+    def handles(self) -> int:
         """How many handles they belong to."""
         return len(self.pfn)
 

@@ -149,7 +149,7 @@ class _Run:
         self.memory.add_handles(sum(handles))
         for first, stream in zip(self.first_handle, self.streams, strict=True):
             if stream.before is not None:
-                self.memory.hold(int(first) + stream.handles - stream.before.count, stream.before)
+                self.memory.hold(int(first) + stream.handles - stream.before.handles, stream.before)
 
     def _check_requests(self, name: str, requests: Sequence[Request]) -> None:
         nodes = range(len(self.memory.setup.zonelists))

@@ -8,11 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from memsim.cmdline import Cmdline
 from memsim.errors import InputError, Problem
 from memsim.kernels import layout as L
 from memsim.kernels.layout import PolicyTables
-from memsim.machine import Machine, Vm
 from memsim.memory import Memory
 from memsim.memory.setup import MachineSetup, ZoneSetup
 from memsim.mm import (
@@ -43,6 +41,8 @@ from memsim.mm_init.watermarks import calculate_normal_threshold
 from memsim.mm_init.zonelists import build_zonelists
 from memsim.mm_init.zones import ZoneSpan
 from memsim.policies.none import Policy as Ungrouped
+from memsim.scenario.cmdline import Cmdline
+from memsim.scenario.machine import Machine, Vm
 from memsim.traces.capture import CaptureState, CaptureZone, find_state, read_state
 
 LOCAL_DISTANCE = 10

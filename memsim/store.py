@@ -10,10 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from memsim.content import canonical_json
 from memsim.errors import InputError, Problem
 from memsim.probes import ProbeTally
 from memsim.scenario import Scenario, Trial
+from memsim.scenario.content import canonical_json
 from memsim.simulate import Sample, TrialResult
 
 SCHEMA_VERSION = 1

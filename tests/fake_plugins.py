@@ -6,8 +6,9 @@ from types import SimpleNamespace
 from typing import ClassVar
 from unittest import mock
 
-from memsim import plugins, vocabulary
+from memsim import plugins
 from memsim.policies import PolicyModel
+from memsim.rules import vocabulary
 from memsim.schema import Column
 from memsim.units import Bytes, Duration, InputPath, Lifetime, NodeSet, Rate, Share
 from memsim.workloads import WorkloadModel

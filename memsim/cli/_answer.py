@@ -16,9 +16,9 @@ import click
 from memsim import __version__
 from memsim.answer import NOT_SIMULATED, Answer, AnswerRow, shown
 from memsim.errors import visible
-from memsim.expect import Verdict
 from memsim.results import Run
 from memsim.scenario import Scenario
+from memsim.scenario.expect import Verdict
 from memsim.tables import csv_text
 from memsim.units import format_int_set
 

@@ -44,7 +44,7 @@ def command(kind: str, form: str) -> None:
 
 def _models(folder: ModelFolder) -> list[dict[str, Any]]:
     from memsim import plugins
-    from memsim.vocabulary import knobs
+    from memsim.rules.vocabulary import knobs
 
     return [
         {"name": name, "summary": plugins.summary(folder, name), "knobs": knobs(folder, name)}

@@ -13,6 +13,6 @@ def command() -> None:
 
     An editor that knows it completes keys and marks errors.
     """
-    from memsim.vocabulary import scenario_schema
+    from memsim.rules.vocabulary import scenario_schema
 
     click.echo(json.dumps(scenario_schema(), indent=2))

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from memsim.content import digest_path
 from memsim.errors import suggest
+from memsim.scenario.content import digest_path
 from memsim.traces import Accounting, TraceEvent, TraceTable, read_trace
 from memsim.traces._builder import DTYPES
 from memsim.traces._files import open_bytes, printable, refuse, write_atomically

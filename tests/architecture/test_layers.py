@@ -6,14 +6,12 @@ import pytest
 from architecture.source_tree import ROOT, imports, python_files
 
 LAYERS = """
-    mm units errors content
-    kernels expect cmdline paths mm_init
-    machine findings
-    machine_rules
-    scenario schema
+    mm units errors
+    kernels
+    scenario schema mm_init
     plugins
     policies metrics traces
-    workloads vocabulary interleave probes
+    workloads interleave probes
     rules
     memory
     start

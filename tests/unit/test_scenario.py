@@ -8,12 +8,12 @@ import pytest
 from fake_plugins import fake_plugins
 
 import memsim
-from memsim import content, plugins
+from memsim import plugins
 from memsim.load import load_text
-from memsim.machine import Machine
-from memsim.paths import resolve, with_value
-from memsim.scenario import Event
-from memsim.vocabulary import scenario_schema
+from memsim.rules.vocabulary import scenario_schema
+from memsim.scenario import Event, content
+from memsim.scenario.machine import Machine
+from memsim.scenario.paths import resolve, with_value
 
 TEXT = """\
 memsim: 1
@@ -108,7 +108,7 @@ def test_names_change_with_the_engine(tmp_path, monkeypatch, file, matters):
     copy = tmp_path / "memsim"
     source = Path(memsim.__file__).parent
     shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__", "scenarios"))
-    monkeypatch.setattr(content, "__file__", str(copy / "content.py"))
+    monkeypatch.setattr(content, "__file__", str(copy / "scenario" / "content.py"))
     digest = content.sources_digest.__wrapped__
     before = digest("mobility", ())
     with (copy / file).open("a") as out:

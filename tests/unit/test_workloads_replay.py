@@ -61,11 +61,11 @@ def test_pages_from_before_are_freed_where_the_start_state_holds_them(captures):
     memory = restore(capture.start, find("policies", "mobility").Policy().tables())
     first = memory.add_handles(stream.handles)
     assert first == 0
-    held = memory.hold(stream.handles - stream.before.count, stream.before)
-    assert 0 < held <= (stream.before.pfn >= 0).sum() <= stream.before.count
+    held = memory.hold(stream.handles - stream.before.handles, stream.before)
+    assert 0 < held <= (stream.before.pfn >= 0).sum() <= stream.before.handles
     memory.add_requests(stream.requests)
     outcome = memory.run(events.op, events.request, events.cpu, events.handle)
-    stray = events.handle >= stream.handles - stream.before.count
+    stray = events.handle >= stream.handles - stream.before.handles
     assert (outcome.status[stray] == Status.FREED).sum() == held
     assert (outcome.status[events.op < OP_FREE] == Status.OK).mean() > 0.99
 

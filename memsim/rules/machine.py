@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from memsim.findings import Finding
-from memsim.machine import LOCAL_DISTANCE, SECTION_BYTES, Machine
 from memsim.mm import MAX_ORDER_NR_PAGES, MAX_PFN, PAGE_SIZE
-from memsim.paths import Loc
+from memsim.rules.findings import Finding
+from memsim.scenario.machine import LOCAL_DISTANCE, SECTION_BYTES, Machine
+from memsim.scenario.paths import Loc
 from memsim.units import format_bytes
 
 MIN_MEMORY = 16 << 20

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
-from memsim.content import canonical_json
 from memsim.errors import suggest
 from memsim.mm import PAGE_SIZE, SECTION_PAGES
+from memsim.scenario.content import canonical_json
 from memsim.units import Bytes, Duration, HintedError, InputPath, IntSet, describe
 
 PROFILES = ("linux-6.1",)

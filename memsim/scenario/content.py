@@ -30,7 +30,7 @@ def digest_path(path: Path) -> str:
 @cache
 def sources_digest(placement: str, kinds: tuple[str, ...]) -> str:
     """SHA-256 of memsim's sources, without the command line and the plug-ins not in use."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     idle = {*(package / "policies").glob("[!_]*.py"), *(package / "workloads").glob("[!_]*.py")}
     idle -= {package / f"policies/{placement}.py"}
     idle -= {package / f"workloads/{kind}.py" for kind in kinds}

@@ -14,14 +14,15 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from memsim import plugins, vocabulary
+from memsim import plugins
 from memsim.errors import suggest
-from memsim.expect import Expectation, parse_expectation
-from memsim.findings import Finding, explain
-from memsim.machine import Machine
-from memsim.machine_rules import machine_findings
-from memsim.paths import Loc, resolve, with_value
+from memsim.rules import vocabulary
+from memsim.rules.findings import Finding, explain
+from memsim.rules.machine import machine_findings
 from memsim.scenario import Event, PolicySpec, ScenarioText, WorkloadSpec, as_text
+from memsim.scenario.expect import Expectation, parse_expectation
+from memsim.scenario.machine import Machine
+from memsim.scenario.paths import Loc, resolve, with_value
 from memsim.units import format_duration, parse_duration
 
 MAX_TRIALS = 1_000_000

@@ -23,13 +23,13 @@ from pydantic import (
     model_validator,
 )
 
-from memsim.cmdline import Cmdline, parse_cmdline
-from memsim.content import canonical_json, sha256, sources_digest
 from memsim.errors import suggest
-from memsim.expect import Expectation, parse_expectation
-from memsim.machine import Machine, Model, Profile
 from memsim.mm import GFP_NAMES, MAX_PAGE_ORDER, gfp_from_text
-from memsim.paths import resolve, with_value
+from memsim.scenario.cmdline import Cmdline, parse_cmdline
+from memsim.scenario.content import canonical_json, sha256, sources_digest
+from memsim.scenario.expect import Expectation, parse_expectation
+from memsim.scenario.machine import Machine, Model, Profile
+from memsim.scenario.paths import resolve, with_value
 from memsim.units import Duration, HintedError, IntSet, describe
 
 EVENTS = ("probe",)

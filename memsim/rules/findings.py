@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from memsim.errors import suggest
-from memsim.paths import Loc
+from memsim.scenario.paths import Loc
 from memsim.units import describe
 
 _EXPECTED = {
