@@ -1,0 +1,213 @@
+"""``memsim run``: exit codes, formats, and what goes where."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+from trials import SMALL
+
+from memsim.cli import main
+from memsim.scenario.expect import parse_expectation
+
+FOOT = "not simulated: reclaim"
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    """A folder with a small scenario, to work in."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small.yaml").write_text(SMALL)
+    return tmp_path
+
+
+def memsim(*args):
+    return CliRunner().invoke(main, ["run", *args])
+
+
+def test_the_answer_comes_first_then_files_then_conditions(desk):
+    result = memsim("small.yaml")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0] == "small     2 policies x 2 seeds   4 trials"
+    assert lines[2].split() == ["none", "mobility"]
+    assert any(line.startswith("  pageblocks.mixed") for line in lines)
+    assert lines[-1].startswith("results/small/") and "seeds 1-2" in lines[-1]
+    assert FOOT in lines[-1]
+    (folder,) = (desk / "results/small").iterdir()
+    names = {p.name for p in folder.iterdir()}
+    assert names == {
+        "trials.csv", "high_order.csv", "vmstat.csv", "timeline.parquet", "scenario.yaml",
+        "manifest.json", "trials",
+    }  # fmt: skip
+
+
+def test_a_second_run_prints_the_same(desk):
+    assert memsim("small.yaml").stdout == memsim("small.yaml").stdout
+
+
+def test_options_choose_policies_seeds_values_and_place(desk):
+    result = memsim(
+        "small.yaml", "--policy", "mobility,none", "--seeds", "3..4", "--jobs", "2",
+        "--out", "else", "--set", "workloads.app.anon=1MiB", "--check", "--format", "json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    data = json.loads(result.stdout)
+    assert data["seeds"] == [3, 4]
+    assert list(data["rows"][0]["means"]) == ["none", "mobility"]
+    assert data["folder"].startswith("else/small/")
+    manifest = json.loads((desk / data["folder"] / "manifest.json").read_text())
+    assert manifest["overrides"] == ["workloads.app.anon=1MiB", "seeds=3..4"]
+
+
+def test_csv_is_for_programs(desk):
+    result = memsim("small.yaml", "--format", "csv")
+    table = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert list(table[0]) == ["metric", "unit", "better", "none", "mobility"]
+    assert all(float(row["none"]) >= 0 for row in table)
+    assert FOOT in result.stderr and FOOT not in result.stdout
+
+
+def test_markdown_is_a_table(desk):
+    result = memsim("small.yaml", "--format", "markdown")
+    head, rule, *rows = [line for line in result.stdout.splitlines() if line.startswith("|")]
+    assert head == "| metric | none | mobility |"
+    assert rule == "| --- | --: | --: |"
+    assert rows and all(row.count("|") == 4 for row in rows)
+
+
+def test_axes_part_the_table(desk):
+    axes = "axes:\n  machine.vm.watermark_boost_factor: [0, 15000]\n"
+    (desk / "small.yaml").write_text(SMALL + axes)
+    result = memsim("small.yaml", "--seeds", "1")
+    assert "machine.vm.watermark_boost_factor = 0\n" in result.stdout
+    assert "machine.vm.watermark_boost_factor = 15000\n" in result.stdout
+
+
+def test_an_unmet_expectation_exits_with_1(desk):
+    text = "allocation.success_ratio < 1% for none"
+    assert parse_expectation(text).policy == "none"
+    (desk / "small.yaml").write_text(SMALL + f'expect: ["{text}"]\n')
+    result = memsim("small.yaml")
+    assert result.exit_code == 1
+    assert f"expect {text}: NOT met: holds in 0 of 2 seeds of none" in result.stdout
+
+
+def test_a_met_expectation_exits_with_0(desk):
+    (desk / "small.yaml").write_text(SMALL + 'expect: ["allocation.success_ratio >= 1%"]\n')
+    result = memsim("small.yaml")
+    assert result.exit_code == 0
+    assert "expect allocation.success_ratio >= 1%: met" in result.stdout
+
+
+def test_a_failed_trial_is_a_row_and_exits_with_3(desk):
+    # Two billion slabs are more than a trial can hold; one is fine.
+    axes = "axes:\n  workloads.kern.rate: [100/s, 30000000000/s]\n"
+    (desk / "small.yaml").write_text(SMALL + axes)
+    result = memsim("small.yaml", "--seeds", "1")
+    assert result.exit_code == 3, result.output
+    assert "failed: none, 30000000000/s, seed 1: " in result.stderr
+    (folder,) = (desk / "results/small").iterdir()
+    table = list(csv.DictReader(io.StringIO((folder / "trials.csv").read_text())))
+    assert [row["status"] for row in table] == ["ok", "failed", "ok", "failed"]
+    assert table[1]["allocation.success_ratio"] == ""
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        pytest.param(["nowhere"], "there is no such scenario", id="no scenario"),
+        pytest.param(["small.yaml", "--policy", "nine"], 'there is no policy "nine"', id="policy"),
+        pytest.param(["small.yaml", "--set", "duration"], "expected path=value", id="set"),
+        pytest.param(["small.yaml", "--jobs", "0"], "--jobs", id="jobs"),
+        pytest.param(["small.yaml", "--format", "xml"], "xml", id="format"),
+        pytest.param(
+            ["small.yaml", "--set", "machine.nodes.0.memory=32MiB"], "kernel image", id="boot"
+        ),
+    ],
+)
+def test_input_that_is_no_good_exits_with_2_and_writes_nothing(desk, args, message):
+    result = memsim(*args)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+    assert [p.name for p in desk.iterdir()] == ["small.yaml"]
+
+
+def test_ctrl_c_exits_with_130_and_says_how_to_go_on(desk, monkeypatch):
+    from memsim import execute
+
+    whole = execute.simulate
+    calls = []
+
+    def interrupted(trial, **options):
+        calls.append(trial)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return whole(trial, **options)
+
+    monkeypatch.setattr(execute, "simulate", interrupted)
+    monkeypatch.setattr(sys, "argv", ["memsim", "run", "small.yaml"])
+    result = memsim("small.yaml")
+    assert result.exit_code == 130
+    assert "2 more of 4 trials are finished and kept" in result.stderr
+    assert "  memsim run small.yaml\n" in result.stderr
+    monkeypatch.undo()
+    os.chdir(desk)
+    calls.clear()
+    assert memsim("small.yaml").exit_code == 0
+    (folder,) = (desk / "results/small").iterdir()
+    assert json.loads((folder / "manifest.json").read_text())["resumed_trials"] == 2
+
+
+def test_a_bug_names_the_trial_and_exits_with_70(desk, monkeypatch):
+    from memsim import execute
+
+    def broken(trial, **options):
+        raise AssertionError("lists and counts differ")
+
+    monkeypatch.setattr(execute, "simulate", broken)
+    result = memsim("small.yaml")
+    assert result.exit_code == 70
+    assert "in the trial of policy none, seed 1" in result.stderr
+
+
+def test_warmup_says_where_kernels_are_kept():
+    result = CliRunner().invoke(main, ["warmup"])
+    assert result.exit_code == 0
+    assert result.stdout.rstrip().endswith(" s")
+
+
+def test_warmup_calls_every_entry_point():
+    from memsim.kernels import batch, boot, census
+    from memsim.warmup import entry_points
+
+    calls = entry_points()
+    for call in calls.values():
+        call()
+    defined = {
+        name
+        for module in (batch, boot, census)
+        for name, value in vars(module).items()
+        if getattr(value, "signatures", None) and value.targetoptions.get("nogil")
+        and not value.targetoptions.get("forceinline")
+        and getattr(value, "_cache", None).__class__.__name__ == "FunctionCache"
+    }  # fmt: skip
+    assert defined <= set(calls)
+
+
+def test_the_public_names_are_there_at_once():
+    code = (
+        "import sys, memsim\n"
+        "assert 'numpy' not in sys.modules\n"
+        "scenario = memsim.load('tiny', seeds='1')\n"
+        "assert scenario.name == 'tiny'\n"
+        "assert callable(memsim.run) and callable(memsim.read_results)\n"
+        "from memsim.load import load_scenario\n"
+        "assert memsim.load('tiny').seeds == (1, 2)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

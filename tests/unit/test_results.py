@@ -1,0 +1,211 @@
+"""Tables have declared columns, escaped text, and are read back as they were."""
+
+import csv
+import io
+import json
+
+import pytest
+from trials import SMALL, small
+
+import memsim
+from memsim import plugins
+from memsim.answer import answer, shown, verdicts
+from memsim.errors import InputError
+from memsim.execute import run
+from memsim.results import read_results
+from memsim.schema import Column
+from memsim.simulate import TrialResult
+from memsim.store import TrialStore, run_folder, write_whole
+from memsim.tables import Table, csv_text, timeline_table, trials_table, vmstat_table
+
+AXES = SMALL + "axes:\n  machine.vm.watermark_boost_factor: [0, 15000]\n"
+
+
+@pytest.fixture(scope="module")
+def small_run(tmp_path_factory):
+    return run(small(), out=tmp_path_factory.mktemp("results"))
+
+
+def rows(content):
+    return list(csv.DictReader(io.StringIO(content.decode())))
+
+
+def failed(scenario):
+    return [(trial, TrialResult("failed", "no\x1b[31m room")) for trial in scenario.trials()]
+
+
+def test_the_run_folder_is_named_by_content(tmp_path, small_run):
+    assert small_run.folder.name == small().content_hash[:8]
+    assert run_folder(tmp_path, small()).parent == tmp_path / "small"
+    assert run_folder(tmp_path, small(seeds="1")) != run_folder(tmp_path, small())
+
+
+def test_trials_have_a_row_each_with_every_metric(small_run):
+    table = small_run.trials
+    assert list(table.columns) == [
+        "policy", "seed", "status", "error", *plugins.metric_columns(),
+    ]  # fmt: skip
+    assert list(zip(table.policy, table.seed, strict=True)) == [
+        ("none", 1), ("none", 2), ("mobility", 1), ("mobility", 2),
+    ]  # fmt: skip
+    assert set(table.status) == {"ok"}
+    assert (table["allocation.succeeded"] > 100).all()
+
+
+def test_vmstat_and_timeline_are_read_back(small_run):
+    total = small_run.vmstat.query("zone == '' and counter == 'alloc_success'").value
+    assert list(total) == list(small_run.trials["allocation.succeeded"])
+    by_node = small_run.vmstat.query("zone != '' and counter == 'numa_hit'")
+    assert by_node.value.sum() == small_run.trials["numa.hit"].sum()
+    assert small_run.timeline.time_ns.max() == 100_000_000
+    assert set(small_run.timeline.zone) == {"node0 DMA", "node0 DMA32"}
+
+
+def test_high_order_says_why_not(small_run):
+    table = small_run.high_order
+    why = [c for c in table.columns if c.startswith("why_not_")]
+    assert why == ["why_not_nopage", "why_not_needs_reclaim"]
+    assert (table.succeeded + table[why].sum(axis=1) == table.attempted).all()
+
+
+def test_axes_are_columns_of_every_table(tmp_path):
+    done = run(small(AXES, seeds="1"), out=tmp_path)
+    axis = "machine.vm.watermark_boost_factor"
+    for table in (done.trials, done.high_order, done.vmstat, done.timeline):
+        assert list(table.columns[:3]) == ["policy", axis, "seed"]
+        assert set(table[axis]) == {"0", "15000"}
+    points = {row.point for row in answer(done).rows}
+    assert points == {((axis, "0"),), ((axis, "15000"),)}
+
+
+def test_a_failed_trial_is_a_row_with_blank_metrics():
+    (row, *_) = rows(trials_table(failed(small())).to_csv())
+    assert row["status"] == "failed"
+    assert row["error"] == "no\\x1b[31m room"
+    assert {row[name] for name in plugins.metric_columns()} == {""}
+
+
+def test_tables_of_failed_trials_alone_are_empty_but_whole():
+    assert vmstat_table(failed(small())).to_csv() == b"policy,seed,zone,counter,value\n"
+    assert timeline_table(failed(small())).to_parquet()[:4] == b"PAR1"
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("=1+1", "'=1+1"),
+        ("@sum", "'@sum"),
+        ("-2", "-2"),
+        ("+cmd", "'+cmd"),
+        ("a\x1b[2J\nb", "a\\x1b[2J\\nb"),
+        ("plain", "plain"),
+    ],
+)
+def test_text_is_escaped(text, cell):
+    assert csv_text(text) == cell
+
+
+def test_numbers_are_written_so_that_reading_gives_the_same():
+    columns = (Column("a", "1", "a", dtype="float64"), Column("b", "1", "b"))
+    table = Table(columns, ((0.1, 1), (1 / 3, None), (float("nan"), -3)))
+    assert table.to_csv() == b"a,b\n0.1,1\n0.3333333333333333,\n,-3\n"
+
+
+def test_the_scenario_stands_there_word_for_word(small_run):
+    assert (small_run.folder / "scenario.yaml").read_text() == SMALL
+
+
+def test_time_and_host_stand_in_the_manifest_only(small_run):
+    manifest = json.loads((small_run.folder / "manifest.json").read_text())
+    assert manifest["schema_version"] == 1
+    assert manifest["seeds"] == [1, 2]
+    assert [t["name"] for t in manifest["trials"]] == [t.name for t in small().trials()]
+    host = manifest["host"]["name"]
+    assert {"started", "wall_time_s"} <= set(manifest)
+    others = [p for p in small_run.folder.iterdir() if p.is_file() and p.name != "manifest.json"]
+    assert len(others) == 5
+    stamp = manifest["started"][:10]
+    for path in others:
+        content = path.read_bytes()
+        assert stamp.encode() not in content
+        assert path.suffix == ".parquet" or host.encode() not in content
+
+
+def test_a_trial_result_survives_the_store(tmp_path, small_run):
+    trial = next(iter(small().trials()))
+    result = TrialStore(small_run.folder).get(trial)
+    assert result.status == "ok"
+    TrialStore(tmp_path).put(trial, result)
+    assert TrialStore(tmp_path).get(trial) == result
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
+    target = tmp_path / "folder" / "file"
+    write_whole(target, b"old")
+
+    def fail(self, other):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.replace", fail)
+    with pytest.raises(InputError, match="cannot be written: No space left"):
+        write_whole(target, b"new")
+    assert [p.read_bytes() for p in target.parent.iterdir()] == [b"old"]
+
+
+def test_results_are_read_from_their_folder(small_run):
+    again = memsim.read_results(small_run.folder)
+    assert again.trials.equals(small_run.trials)
+    assert again.failed == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param(None, "there is no such file", id="missing"),
+        pytest.param("{", "is no JSON", id="broken"),
+        pytest.param("[]", "is no manifest", id="list"),
+        pytest.param('{"schema_version": 99}', "update memsim", id="newer"),
+        pytest.param('{"schema_version": 0}', "simulate again", id="older"),
+    ],
+)
+def test_a_manifest_that_is_no_good_is_one_sentence(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(InputError, match=message):
+        read_results(tmp_path)
+
+
+def test_the_answer_is_means_over_seeds(small_run):
+    found = answer(small_run)
+    assert found.policies == ("none", "mobility")
+    row = next(r for r in found.rows if r.metric == "fragmentation.free_blocks_order_9_up")
+    table = small_run.trials
+    means = [table[table.policy == p][row.metric].mean() for p in found.policies]
+    assert row.means == pytest.approx(means)
+    assert all(r.column.better != "neither" for r in found.rows)
+
+
+@pytest.mark.parametrize(
+    ("value", "column", "text"),
+    [
+        (None, Column("x", "1", ""), "-"),
+        (0.613, Column("success_ratio_order_9", "1", ""), "61.3 %"),
+        (1204.0, Column("x", "pages", ""), "1,204"),
+        (2.25, Column("x", "pages", ""), "2.2"),
+        (3.9 * 2**30, Column("x", "bytes", ""), "3.9 GiB"),
+        (0.0, Column("x", "bytes", ""), "0.0 B"),
+    ],
+)
+def test_values_are_shown_as_people_read_them(value, column, text):
+    assert shown(value, column) == text
+
+
+def test_expectations_are_judged_over_the_rows(tmp_path):
+    lines = [
+        "allocation.success_ratio >= 1%",
+        "allocation.success_ratio < 1% for none",
+        "pageblocks.mixed <= 0 in 0% of seeds",
+    ]
+    scenario = small(SMALL + f"expect: {json.dumps(lines)}\n")
+    met = [v.met for v in verdicts(run(scenario, out=tmp_path), scenario)]
+    assert met == [True, False, True]
