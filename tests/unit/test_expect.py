@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from memsim.expect import Verdict, judge, parse_expectation
+from memsim.scenario.expect import Verdict, judge, parse_expectation
 
 
 def test_every_part_is_read():
