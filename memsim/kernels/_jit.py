@@ -107,25 +107,22 @@ else:
 
     if CACHE is not None:
         # numba reads the environment only when it is imported, which may have been long ago.
-        config.CACHE_DIR = str(CACHE)
+        config.CACHE_DIR = str(CACHE)  # type: ignore[attr-defined]
 
     def kernel(function: F) -> F:
         """Mark an entry point: compiled once per signature, cached on disk, without the GIL."""
         return cast("F", njit(cache=CACHE is not None, nogil=True, error_model="numpy")(function))
 
-    def _one_version(function: F, **options: bool) -> F:
+    def _one_version(function: F, *, forceinline: bool) -> F:
         """Compile a function that only kernels call, once for all kinds of integers.
 
-        By itself numba compiles it anew for int32, for uint8 and for every constant: this took
-        twice as long. No wrapper is built to call it from Python or C.
+        By itself numba compiles it anew for int32, for uint8 and for every constant. No wrapper
+        is built to call it from Python or C. Unless told, ``forceinline`` is the caller's.
         """
-        dispatcher: Any = njit(
-            nogil=True,
-            error_model="numpy",
-            no_cpython_wrapper=True,
-            no_cfunc_wrapper=True,
-            **options,
-        )(function)
+        options: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+        dispatcher: Any = njit(nogil=True, error_model="numpy", forceinline=forceinline, **options)(
+            function
+        )
         template = dispatcher.get_call_template
         dispatcher.get_call_template = lambda args, kws: template(
             [_wide(a) for a in args], {name: _wide(a) for name, a in kws.items()}
@@ -134,7 +131,7 @@ else:
 
     def _wide(argument: types.Type) -> types.Type:
         """Give the type that an argument is passed as."""
-        plain = types.unliteral(argument)
+        plain = types.unliteral(argument)  # type: ignore[no-untyped-call]
         return types.int64 if isinstance(plain, types.Integer) else plain
 
     def inline(function: F) -> F:
@@ -143,7 +140,7 @@ else:
 
     def helper(function: F) -> F:
         """Mark a helper that stays a function of its own (rare paths)."""
-        return _one_version(function)
+        return _one_version(function, forceinline=False)
 
     @intrinsic
     def ptr(typing_context, array):  # type: ignore[no-untyped-def]

@@ -77,16 +77,26 @@ def batch_pointers(batch: Batch) -> Batch:
 
 
 @inline
+def prefetch_block(m: Mem, pfn: int, order: int) -> None:
+    """Ask for what freeing a block will touch: its links, and the marks of its next buddies."""
+    prefetch(m.links, pfn)
+    prefetch(m.pageblocks, pfn >> PAGEBLOCK_ORDER)
+    prefetch(m.state, pfn)
+    prefetch(m.state, pfn ^ (1 << order))
+    prefetch(m.state, pfn ^ (2 << order))
+    prefetch(m.state, pfn ^ (4 << order))
+
+
+@inline
 def prefetch_events(m: Mem, b: Batch, i: int, stop: int) -> None:
     """Ask for what the coming frees will touch: the handle first, its page later."""
     if i + 2 * PREFETCH < stop:
         prefetch(b.page_table, int(b.handle[i + 2 * PREFETCH]))
-        if int(b.op[i + PREFETCH]) & OP_FREE:
+        op = int(b.op[i + PREFETCH])
+        if op & OP_FREE:
             pfn = int(b.page_table[int(b.handle[i + PREFETCH])]) - 1
             if pfn >= 0:
-                prefetch(m.state, pfn)
-                prefetch(m.links, pfn)
-                prefetch(m.pageblocks, pfn >> PAGEBLOCK_ORDER)
+                prefetch_block(m, pfn, op & 0xF)
 
 
 @inline

@@ -1,4 +1,4 @@
-"""Free lists: splitting, merging, falling back to another type and stealing pageblocks.
+"""Free lists: splitting and merging blocks.
 
 Source: mm/page_alloc.c, Linux 6.1. Unlike kernels from 6.10 on, a free block may stand on a list
 of another type than its pageblock's; nothing here derives the one from the other.
@@ -6,40 +6,21 @@ of another type than its pageblock's; nothing here derives the one from the othe
 
 from __future__ import annotations
 
-from memsim.kernels._jit import ctz, helper, inline, prefetch
+from memsim.kernels._jit import ctz, inline
 from memsim.kernels.layout import (
-    EXTFRAG_CHANGE_OWNERSHIP,
-    EXTFRAG_EVENTS,
-    EXTFRAG_FRAGMENTING,
     FREE_ORDER_MASK,
-    LOG_EXTFRAG,
     LOG_ZONE_LOCKED,
-    OPT_BOOST,
-    OPT_CMA,
     P_CMA_DIFF,
     P_STAT_DIFF,
-    PAGE_LRU,
-    PAGEBLOCKS_CLAIMED,
-    PAGES_STOLEN,
     PCP_FIELDS,
     TYPE_SHIFT,
-    WATERMARK_BOOSTS,
-    Z_BOOST,
-    Z_BOOST_FACTOR,
-    Z_BOOSTED,
-    Z_END_PFN,
     Z_FREE_MASK,
-    Z_MANAGED,
     Z_NR_FREE,
     Z_NR_FREE_CMA,
     Z_NR_FREE_PAGES,
-    Z_START_PFN,
     Z_STAT_THRESHOLD,
-    Z_VMSTAT,
-    Z_WMARK,
     ZONE_FIELDS,
     Mem,
-    PolicyTables,
     free_head,
     free_mask,
     link_slot,
@@ -49,33 +30,19 @@ from memsim.kernels.layout import (
     state_slot,
     zone_add,
     zone_get,
-    zone_set,
 )
 from memsim.mm import (
     MAX_PAGE_ORDER,
     MIGRATE_PCPTYPES,
     PAGE_ALLOC_COSTLY_ORDER,
-    PAGEBLOCK_NR_PAGES,
     PAGEBLOCK_ORDER,
     Migratetype,
-    Wmark,
 )
 
 MOVABLE = int(Migratetype.MOVABLE)
 HIGHATOMIC = int(Migratetype.HIGHATOMIC)
 CMA = int(Migratetype.CMA)
 ISOLATE = int(Migratetype.ISOLATE)
-WMARK_HIGH = int(Wmark.HIGH)
-
-ALLOC_WMARK_MASK = 0x3
-ALLOC_NO_WATERMARKS = 1 << 2
-ALLOC_MIN_RESERVE = 1 << 3
-ALLOC_NON_BLOCK = 1 << 4
-ALLOC_HIGHATOMIC = 1 << 5
-ALLOC_OOM = 1 << 6
-ALLOC_CMA = 1 << 7
-ALLOC_NOFRAGMENT = 1 << 8
-ALLOC_KSWAPD = 1 << 9
 
 
 @inline
@@ -175,7 +142,6 @@ def rmqueue_smallest(m: Mem, z: int, order: int, migratetype: int) -> int:
     current = order + ctz(orders)
     pfn = free_head(m, z, current, migratetype)
     del_page_from_free_list(m, z, pfn, current)
-    prefetch(m.state, int(m.links[sentinel(m, z, current, migratetype)]))
     expand(m, z, pfn, order, current, migratetype)
     m.state[pfn] = migratetype << TYPE_SHIFT
     refill = pcp_allowed_order(order) and migratetype < MIGRATE_PCPTYPES
@@ -219,204 +185,3 @@ def free_one_page(
         pfn &= buddy
         order += 1
     add_to_free_list(m, z, pfn, order, migratetype, tail or buddy_merge_likely(m, pfn, order))
-
-
-@inline
-def fallback_type(m: Mem, tables: PolicyTables, z: int, order: int, migratetype: int) -> int:
-    """Return the first type of the fallback table with a block of this order, -1 if none."""
-    first = int(tables.fallback[2 * migratetype])
-    second = int(tables.fallback[2 * migratetype + 1])
-    if free_mask(m, z, first) >> order & 1:
-        return first
-    if free_mask(m, z, second) >> order & 1:
-        return second
-    return -1
-
-
-@helper
-def boost_watermark(m: Mem, tables: PolicyTables, z: int) -> bool:
-    """Raise a zone's watermarks by a pageblock after a fragmenting fallback (spec 3.6)."""
-    factor = zone_get(m, z, Z_BOOST_FACTOR)
-    high = zone_get(m, z, Z_WMARK + WMARK_HIGH)
-    small = zone_get(m, z, Z_MANAGED) < 4 * PAGEBLOCK_NR_PAGES
-    if int(tables.options[OPT_BOOST]) == 0 or factor == 0 or small or high == 0:
-        return False
-    cap = max(high * factor // 10000, PAGEBLOCK_NR_PAGES)
-    zone_set(m, z, Z_BOOST, min(zone_get(m, z, Z_BOOST) + PAGEBLOCK_NR_PAGES, cap))
-    zone_add(m, z, Z_VMSTAT + WATERMARK_BOOSTS, 1)
-    return True
-
-
-@helper
-def move_to_free_list(m: Mem, z: int, pfn: int, order: int, migratetype: int) -> None:
-    """Move a free block to the tail of another list."""
-    del_page_from_free_list(m, z, pfn, order)
-    add_to_free_list(m, z, pfn, order, migratetype, True)
-
-
-@helper
-def count_pageblock(m: Mem, start: int, end: int) -> tuple[int, int]:
-    """Count the free pages and the pages on an LRU list of [start, end)."""
-    free = 0
-    lru = 0
-    pfn = start
-    while pfn < end:
-        state = int(m.state[pfn])
-        order = (state & FREE_ORDER_MASK) - 1
-        if order >= 0:
-            free += 1 << order
-            pfn += 1 << order
-            continue
-        if state & PAGE_LRU:
-            lru += 1
-        pfn += 1
-    return free, lru
-
-
-@helper
-def move_freepages(m: Mem, z: int, start: int, end: int, migratetype: int) -> int:
-    """Move every free block of [start, end) to a type's list tails; return the pages moved."""
-    moved = 0
-    pfn = start
-    while pfn < end:
-        order = (int(m.state[pfn]) & FREE_ORDER_MASK) - 1
-        if order < 0:
-            pfn += 1
-            continue
-        move_to_free_list(m, z, pfn, order, migratetype)
-        moved += 1 << order
-        pfn += 1 << order
-    return moved
-
-
-@helper
-def pageblock_range(m: Mem, z: int, pfn: int) -> tuple[int, int]:
-    """Return what may be moved of the pageblock of ``pfn``; empty if the zone ends inside it."""
-    start = pfn & ~(PAGEBLOCK_NR_PAGES - 1)
-    end = start + PAGEBLOCK_NR_PAGES
-    if start < zone_get(m, z, Z_START_PFN):
-        start = pfn
-    if end > zone_get(m, z, Z_END_PFN):
-        end = start
-    return start, end
-
-
-@helper
-def steal_suitable_fallback(
-    m: Mem,
-    tables: PolicyTables,
-    z: int,
-    alloc_flags: int,
-    pfn: int,
-    order: int,
-    migratetype: int,
-    whole: bool,
-) -> None:
-    """Move a foreign block, and perhaps its pageblock's other free pages, to a type's lists.
-
-    Source: steal_suitable_fallback, mm/page_alloc.c, 6.1 (spec 3.5).
-    """
-    old = pageblock_type(m, pfn)
-    if old == HIGHATOMIC:
-        move_to_free_list(m, z, pfn, order, migratetype)
-        return
-    if order >= PAGEBLOCK_ORDER:
-        for block in range(pfn >> PAGEBLOCK_ORDER, (pfn + (1 << order)) >> PAGEBLOCK_ORDER):
-            m.pageblocks[block] = migratetype
-        zone_add(m, z, Z_VMSTAT + PAGEBLOCKS_CLAIMED, 1 << (order - PAGEBLOCK_ORDER))
-        zone_add(m, z, Z_VMSTAT + PAGES_STOLEN, 1 << order)
-        move_to_free_list(m, z, pfn, order, migratetype)
-        return
-    if boost_watermark(m, tables, z) and alloc_flags & ALLOC_KSWAPD:
-        zone_set(m, z, Z_BOOSTED, 1)
-    start, end = pageblock_range(m, z, pfn)
-    if not whole or start == end:
-        zone_add(m, z, Z_VMSTAT + PAGES_STOLEN, 1 << order)
-        move_to_free_list(m, z, pfn, order, migratetype)
-        return
-    free, lru = count_pageblock(m, start, end)
-    alike = 0
-    if migratetype == MOVABLE:
-        alike = lru
-    elif old == MOVABLE:
-        alike = PAGEBLOCK_NR_PAGES - (free + lru)
-    zone_add(m, z, Z_VMSTAT + PAGES_STOLEN, move_freepages(m, z, start, end, migratetype))
-    claim = int(tables.claim_always[migratetype]) != 0
-    if claim or free + alike >= PAGEBLOCK_NR_PAGES // 2:
-        m.pageblocks[pfn >> PAGEBLOCK_ORDER] = migratetype
-        zone_add(m, z, Z_VMSTAT + PAGEBLOCKS_CLAIMED, 1)
-
-
-@helper
-def rmqueue_fallback(
-    m: Mem, tables: PolicyTables, z: int, order: int, migratetype: int, alloc_flags: int
-) -> bool:
-    """Bring blocks of another type to a type's lists; say whether anything was moved.
-
-    Largest order first, then the fallback table; movable requests that would split a small block
-    take the smallest one instead. Source: __rmqueue_fallback, mm/page_alloc.c, 6.1 (spec 3.4).
-    """
-    lowest = order
-    if order < PAGEBLOCK_ORDER and alloc_flags & ALLOC_NOFRAGMENT:
-        lowest = PAGEBLOCK_ORDER
-    current = MAX_PAGE_ORDER
-    other = -1
-    while current >= lowest:
-        other = fallback_type(m, tables, z, current, migratetype)
-        if other >= 0:
-            break
-        current -= 1
-    if other < 0:
-        return False
-    whole_from = int(tables.whole_from[migratetype])
-    if current < whole_from and current > order:
-        current = order
-        other = fallback_type(m, tables, z, current, migratetype)
-        while other < 0:
-            current += 1
-            other = fallback_type(m, tables, z, current, migratetype)
-    pfn = free_head(m, z, current, other)
-    steal_suitable_fallback(
-        m, tables, z, alloc_flags, pfn, current, migratetype, current >= whole_from
-    )
-    change_ownership = 1 if pageblock_type(m, pfn) == migratetype else 0
-    log_event(m, LOG_EXTFRAG, pfn, order, migratetype, current, other, change_ownership)
-    zone_add(m, z, Z_VMSTAT + EXTFRAG_EVENTS, 1)
-    zone_add(m, z, Z_VMSTAT + EXTFRAG_FRAGMENTING, 1 if current < PAGEBLOCK_ORDER else 0)
-    zone_add(m, z, Z_VMSTAT + EXTFRAG_CHANGE_OWNERSHIP, change_ownership)
-    return True
-
-
-@helper
-def rmqueue_cma(m: Mem, z: int, order: int) -> int:
-    """Take from the CMA lists when they hold more than half of the zone's free pages."""
-    if zone_get(m, z, Z_NR_FREE_CMA) > zone_get(m, z, Z_NR_FREE_PAGES) // 2:
-        return rmqueue_smallest(m, z, order, CMA)
-    return -1
-
-
-@inline
-def rmqueue_locked(
-    m: Mem, tables: PolicyTables, z: int, order: int, migratetype: int, alloc_flags: int
-) -> int:
-    """Take a block of a type from a zone, with fallback; -1 if the zone has none.
-
-    Counters of free pages are the caller's. Source: __rmqueue, mm/page_alloc.c, 6.1.
-    """
-    cma = alloc_flags & ALLOC_CMA and int(tables.options[OPT_CMA]) and migratetype == MOVABLE
-    if cma:
-        pfn = rmqueue_cma(m, z, order)
-        if pfn >= 0:
-            return pfn
-    pfn = rmqueue_smallest(m, z, order, migratetype)
-    if pfn >= 0:
-        return pfn
-    if cma:
-        pfn = rmqueue_smallest(m, z, order, CMA)
-        if pfn >= 0:
-            return pfn
-    while rmqueue_fallback(m, tables, z, order, migratetype, alloc_flags):
-        pfn = rmqueue_smallest(m, z, order, migratetype)
-        if pfn >= 0:
-            return pfn
-    return -1

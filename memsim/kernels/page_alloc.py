@@ -11,6 +11,15 @@ from typing import NamedTuple
 
 from memsim.kernels._jit import helper, inline
 from memsim.kernels.buddy import (
+    CMA,
+    HIGHATOMIC,
+    MOVABLE,
+    free_one_page,
+    mod_zone_freepage_state,
+    pcp_allowed_order,
+    rmqueue_smallest,
+)
+from memsim.kernels.fallback import (
     ALLOC_CMA,
     ALLOC_HIGHATOMIC,
     ALLOC_KSWAPD,
@@ -20,16 +29,9 @@ from memsim.kernels.buddy import (
     ALLOC_NON_BLOCK,
     ALLOC_OOM,
     ALLOC_WMARK_MASK,
-    CMA,
-    HIGHATOMIC,
-    MOVABLE,
-    free_one_page,
-    mod_zone_freepage_state,
     move_freepages,
     pageblock_range,
-    pcp_allowed_order,
     rmqueue_locked,
-    rmqueue_smallest,
 )
 from memsim.kernels.layout import (
     HIGHATOMIC_RESERVED_BLOCKS,
@@ -277,6 +279,12 @@ def get_page_from_freelist(m: Mem, tables: PolicyTables, ac: AllocContext, alloc
     return -1
 
 
+@helper
+def walk_again(m: Mem, tables: PolicyTables, ac: AllocContext, alloc_flags: int) -> int:
+    """Walk the zonelist in the slow path, whose several walks share this one copy of the code."""
+    return get_page_from_freelist(m, tables, ac, alloc_flags)
+
+
 @inline
 def gfp_to_alloc_flags(ac: AllocContext) -> int:
     """Build the slow path's flags from a request (spec 5.2)."""
@@ -313,15 +321,15 @@ def alloc_pages_slowpath(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
     if ac.flags & REQ_KSWAPD_RECLAIM:
         m.events[KSWAPD_WAKEUPS] += 1
     alloc_flags = gfp_to_alloc_flags(ac)
-    pfn = get_page_from_freelist(m, tables, ac, alloc_flags)
+    pfn = walk_again(m, tables, ac, alloc_flags)
     if pfn >= 0:
         return pfn
     if ignores_watermarks(ac):
         kept = alloc_flags & (ALLOC_CMA | ALLOC_KSWAPD)
-        return get_page_from_freelist(m, tables, unrestricted(ac), ALLOC_NO_WATERMARKS | kept)
+        return walk_again(m, tables, unrestricted(ac), ALLOC_NO_WATERMARKS | kept)
     if would_reclaim(ac):
         return -1
-    return get_page_from_freelist(m, tables, ac, alloc_flags)
+    return walk_again(m, tables, ac, alloc_flags)
 
 
 @inline

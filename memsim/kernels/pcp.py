@@ -14,6 +14,8 @@ from memsim.kernels.buddy import (
     free_one_page,
     mod_zone_free_cma,
     mod_zone_free_pages,
+)
+from memsim.kernels.fallback import (
     rmqueue_locked,
 )
 from memsim.kernels.layout import (
