@@ -11,9 +11,9 @@ from threading import Event
 from typing import Literal
 
 from memsim.results import Run, is_complete, read_results, save
+from memsim.results.store import TrialStore, run_folder
 from memsim.scenario import Scenario, Trial
 from memsim.simulate import BATCH_SIZE, TrialResult, simulate
-from memsim.store import TrialStore, run_folder
 
 Executor = Literal["serial", "threads"]
 CHECK_EVERY = 20_000

@@ -14,12 +14,12 @@ from typing import Any
 import click
 
 from memsim import __version__
-from memsim.answer import NOT_SIMULATED, Answer, AnswerRow, shown
 from memsim.errors import visible
 from memsim.results import Run
+from memsim.results.answer import NOT_SIMULATED, Answer, AnswerRow, shown
+from memsim.results.tables import csv_text
 from memsim.scenario import Scenario
 from memsim.scenario.expect import Verdict
-from memsim.tables import csv_text
 from memsim.units import format_int_set
 
 PIPE_WIDTH = 160

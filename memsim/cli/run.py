@@ -54,11 +54,11 @@ def command(
     Finished trials are kept: an interrupted run goes on where it was, and a finished one is only
     printed again. Exits with 1 if an expectation is not met, with 3 if a trial failed.
     """
-    from memsim.answer import answer, verdicts
     from memsim.cli._answer import print_answer
     from memsim.cli.warmup import compile_if_cold
     from memsim.execute import run
     from memsim.load import find_scenario, load_scenario
+    from memsim.results.answer import answer, verdicts
 
     names = [name for text in policies for name in text.split(",")]
     loaded = load_scenario(find_scenario(scenario), sets=sets, policies=names, seeds=seeds)

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from memsim.kernels import layout as L
 from memsim.kernels.layout import PolicyTables
 from memsim.memory import Memory
+from memsim.memory.start import restore
 from memsim.mm import OP_FREE, Migratetype, Status, gfp_from_text, gfp_migratetype
 from memsim.policies import mobility, none
-from memsim.start import restore
 from memsim.traces import TraceTable
 from memsim.traces.capture import CaptureState
 from memsim.workloads.replay import TraceRequests

@@ -11,15 +11,13 @@ LAYERS = """
     scenario schema mm_init
     plugins
     policies metrics traces
-    workloads interleave probes
+    workloads
     rules
     memory
-    start
     simulate warmup
-    store tables
     load results
     execute
-    compare answer
+    compare
     plots
     explain solve fidelity report fit snapshot
     cli

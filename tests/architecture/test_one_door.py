@@ -6,7 +6,7 @@ import pytest
 from architecture.source_tree import ROOT, imports, python_files
 
 ABOVE_RESULTS = "results execute compare plots explain solve fidelity report fit snapshot"
-PANDAS = tuple(f"memsim/{name}.py" for name in ABOVE_RESULTS.split())
+PANDAS = tuple(f"memsim/{name}{end}" for name in ABOVE_RESULTS.split() for end in (".py", "/"))
 DOORS = {
     "numba": ("memsim/kernels/_jit.py",),
     "llvmlite": ("memsim/kernels/_jit.py",),

@@ -5,7 +5,7 @@ from trials import SMALL, small
 
 from memsim.errors import InputError
 from memsim.execute import map_trials, run
-from memsim.store import TrialStore, run_folder
+from memsim.results.store import TrialStore, run_folder
 
 TABLES = ("trials.csv", "high_order.csv", "vmstat.csv", "timeline.parquet", "scenario.yaml")
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from memsim.interleave import in_batches, interleave
 from memsim.schema import AllocBatch
+from memsim.simulate.interleave import in_batches, interleave
 
 
 def batch(*times):

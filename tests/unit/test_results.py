@@ -9,14 +9,14 @@ from trials import SMALL, small
 
 import memsim
 from memsim import plugins
-from memsim.answer import answer, shown, verdicts
 from memsim.errors import InputError
 from memsim.execute import run
 from memsim.results import read_results
+from memsim.results.answer import answer, shown, verdicts
+from memsim.results.store import TrialStore, run_folder, write_whole
+from memsim.results.tables import Table, csv_text, timeline_table, trials_table, vmstat_table
 from memsim.schema import Column
 from memsim.simulate import TrialResult
-from memsim.store import TrialStore, run_folder, write_whole
-from memsim.tables import Table, csv_text, timeline_table, trials_table, vmstat_table
 
 AXES = SMALL + "axes:\n  machine.vm.watermark_boost_factor: [0, 15000]\n"
 

@@ -8,8 +8,8 @@ from trials import SMALL, small, tiny
 from memsim import plugins
 from memsim.errors import InputError
 from memsim.mm import GFP_NAMES, Status
-from memsim.probes import FAILURES, event_names, gfp_text
 from memsim.simulate import generator, simulate
+from memsim.simulate.probes import FAILURES, event_names, gfp_text
 
 
 def first(scenario):

@@ -8,12 +8,12 @@ from trials import SCENARIOS
 
 from memsim.errors import InputError
 from memsim.kernels import layout as L
+from memsim.memory.start import boot, start
 from memsim.mm import Migratetype, ZoneType
 from memsim.mm_init.memblock import BARE
 from memsim.policies import mobility, none
 from memsim.scenario.cmdline import parse_cmdline
 from memsim.scenario.machine import Machine
-from memsim.start import boot, start
 
 TABLES = mobility.Policy().tables()
 GIB_PAGES = 1 << 18

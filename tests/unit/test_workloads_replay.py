@@ -5,9 +5,9 @@ import pytest
 from workload_runs import SECOND, carry_out, plan
 
 from memsim.errors import InputError
+from memsim.memory.start import restore
 from memsim.mm import OP_FREE, Status
 from memsim.plugins import find
-from memsim.start import restore
 from memsim.traces import TraceEvent
 from memsim.traces.capture import read_capture
 

@@ -17,12 +17,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from memsim import __version__, plugins, tables
+from memsim import __version__, plugins
 from memsim.errors import InputError, Problem
+from memsim.results import tables
+from memsim.results.store import MANIFEST, SCHEMA_VERSION, write_whole
 from memsim.scenario import Scenario
 from memsim.scenario.content import canonical_json
 from memsim.schema import Column
-from memsim.store import MANIFEST, SCHEMA_VERSION, write_whole
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from memsim.errors import InputError, Problem
-from memsim.probes import ProbeTally
 from memsim.scenario import Scenario, Trial
 from memsim.scenario.content import canonical_json
 from memsim.simulate import Sample, TrialResult
+from memsim.simulate.probes import ProbeTally
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"

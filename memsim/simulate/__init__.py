@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from memsim import plugins
 from memsim.errors import TrialError
-from memsim.interleave import Interleaved, in_batches, interleave
 from memsim.kernels import layout as L
 from memsim.memory import Memory
+from memsim.memory.start import start
 from memsim.mm import MAX_PAGE_ORDER, OP_FREE
-from memsim.probes import ProbeTally, event_names, no_probes, probe_stream, tally
 from memsim.scenario import Trial, WorkloadSpec
 from memsim.schema import Outcome, Probes, Request, Stream, TrialRecord
-from memsim.start import start
+from memsim.simulate.interleave import Interleaved, in_batches, interleave
+from memsim.simulate.probes import ProbeTally, event_names, no_probes, probe_stream, tally
 from memsim.workloads import Context
 
 BATCH_SIZE = 100_000

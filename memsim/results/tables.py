@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 from memsim import plugins
 from memsim.errors import visible
-from memsim.probes import FAILURES
 from memsim.scenario import Trial
 from memsim.schema import Column
 from memsim.simulate import TrialResult
+from memsim.simulate.probes import FAILURES
 
 Value = int | float | str | None
 Finished = Sequence[tuple[Trial, TrialResult]]
