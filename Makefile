@@ -35,7 +35,7 @@ golden: setup ## Rewrite the golden tables and show what changed
 	@git diff --stat -- tests/golden
 
 bench: setup ## Measure speed and memory beside the C program, into results/bench/latest.csv
-	@$(BIN)/python bench/bench.py
+	@$(BIN)/python -m bench.run
 
 truth: setup ## Judge memsim against captures of a real kernel: make truth CAPTURES=DIR
 	@test -d "$(CAPTURES)" || { echo "usage: make truth CAPTURES=DIR" >&2; exit 2; }

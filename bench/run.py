@@ -1,0 +1,119 @@
+"""Measure memsim beside a C program of the same algorithm; ``make bench`` runs this.
+
+Writes results/bench/latest.csv. ``--quick`` measures nothing: it runs small streams through both
+programs and fails if they differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from bench import bare_zone, full_path, start_up
+from bench.streams import Stream, fill_and_empty, halving_mix
+
+OUT = Path(__file__).parents[1] / "results" / "bench" / "latest.csv"
+GIB = 1 << 30
+ZONE_64_GIB, ZONE_1_TIB = 1 << 24, 1 << 28
+ZONE_CASES: dict[str, tuple[int, Callable[[], Stream]]] = {
+    "bare zone W1: fill and empty, 64 GiB": (ZONE_64_GIB, lambda: fill_and_empty(10_000_000)),
+    "bare zone W2: mix, 64 GiB": (ZONE_64_GIB, lambda: halving_mix(ZONE_64_GIB, 10_000_000)),
+    "bare zone W3: mix, 1 TiB": (ZONE_1_TIB, lambda: halving_mix(ZONE_1_TIB, 10_000_000)),
+}
+QUICK_PAGES = 1 << 15
+
+
+class Result(NamedTuple):
+    """One row of the table."""
+
+    case: str
+    value: float
+    unit: str
+    reference: float | None = None
+    """The C program's value in the same run for a bare zone, else the goal."""
+
+    @property
+    def ratio(self) -> float | None:
+        """Value by reference."""
+        return self.value / self.reference if self.reference else None
+
+
+def measure(repetitions: int) -> Iterator[Result]:
+    """Measure everything, case after case."""
+    yield Result("memsim --help", median(start_up.help_text() for _ in range(7)), "s", 0.2)
+    yield Result("cold: compile all kernels", start_up.cold_compile(), "s")
+    start_up.warm_start()
+    yield Result(
+        "warm: memsim run tiny", median(start_up.warm_start() for _ in range(repetitions)), "s", 1.0
+    )
+    touched = full_path.bytes_per_touched_page(64 * GIB, 1 << 23)
+    yield Result("memory per touched page", touched, "bytes", 14.0)
+    rates = full_path.events_per_second(4 * GIB, 5_000_000, repetitions)
+    yield Result("full path, 4 GiB", median(rates) / 1e6, "M events/s", 10.0)
+    for case, (pages, stream) in ZONE_CASES.items():
+        ours, theirs = bare_zone.compare(pages, stream(), repetitions)
+        yield Result(case, median(ours), "ns/event", median(theirs))
+
+
+def check() -> None:
+    """Run small streams through memsim and the C program; raise AssertionError if they differ."""
+    for stream in (fill_and_empty(20_000), halving_mix(QUICK_PAGES, 100_000)):
+        bare_zone.compare(QUICK_PAGES, stream, 1)
+
+
+def write(results: list[Result]) -> None:
+    """Write the table of results, whole or not at all."""
+    OUT.parent.mkdir(parents=True, exist_ok=True)
+    fresh = OUT.with_suffix(".new")
+    with fresh.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("case", "value", "unit", "reference", "ratio"))
+        for r in results:
+            writer.writerow((r.case, _text(r.value), r.unit, _text(r.reference), _text(r.ratio)))
+    fresh.replace(OUT)
+
+
+def _text(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
+
+
+def show(results: list[Result]) -> None:
+    """Print the table of results."""
+    table = Table("case", "value", "unit", "C program or goal", "ratio")
+    for column in (1, 3, 4):
+        table.columns[column].justify = "right"
+    for r in results:
+        table.add_row(r.case, _text(r.value), r.unit, _text(r.reference), _text(r.ratio))
+    Console().print(table)
+
+
+def main() -> None:
+    """Measure, or check only."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="compare small runs, measure nothing")
+    parser.add_argument("--repetitions", type=int, default=3)
+    arguments = parser.parse_args()
+    if arguments.quick:
+        check()
+        print("bare zone: memsim and the C program agree")
+        return
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    results = []
+    for result in measure(arguments.repetitions):
+        print(f"{result.case}: {_text(result.value)} {result.unit}", flush=True)
+        results.append(result)
+    write(results)
+    show(results)
+    print(f"Wrote {OUT}")
+
+
+if __name__ == "__main__":
+    main()
