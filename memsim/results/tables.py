@@ -73,19 +73,17 @@ class Table:
         return out.getvalue().encode()
 
     def to_parquet(self) -> bytes:
-        """Write the table as Parquet."""
-        import pyarrow
+        """Write the table as Parquet, by way of its CSV: text is escaped in the same way."""
+        # Arrays made from Python lists would have pyarrow import pandas, a third of a second.
+        import pyarrow.csv
         import pyarrow.parquet
 
         kinds = {"int64": pyarrow.int64(), "float64": pyarrow.float64(), "str": pyarrow.string()}
-        schema = pyarrow.schema([(column.name, kinds[column.dtype]) for column in self.columns])
-        columns = list(zip(*self.rows, strict=True)) or [()] * len(self.columns)
-        arrays = [
-            pyarrow.array(list(values), field.type)
-            for values, field in zip(columns, schema, strict=True)
-        ]
+        types = {column.name: kinds[column.dtype] for column in self.columns}
+        options = pyarrow.csv.ConvertOptions(column_types=types)
+        table = pyarrow.csv.read_csv(io.BytesIO(self.to_csv()), convert_options=options)
         sink = pyarrow.BufferOutputStream()
-        pyarrow.parquet.write_table(pyarrow.table(arrays, schema), sink, compression="zstd")
+        pyarrow.parquet.write_table(table, sink, compression="zstd")
         content: bytes = sink.getvalue().to_pybytes()
         return content
 
