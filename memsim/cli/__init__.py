@@ -8,6 +8,7 @@ Commands raise MemsimError for what a user can mend, and leave with ``ctx.exit(n
 from __future__ import annotations
 
 import ast
+import gc
 import os
 import pkgutil
 import sys
@@ -82,6 +83,8 @@ class Commands(click.Group):
 
     def main(self, *args: Any, **extra: Any) -> NoReturn:
         """Run a command line and leave with its exit code; errors are sentences on stderr."""
+        # Imports make many objects and no garbage: fewer collections save a tenth of a second.
+        gc.set_threshold(100_000)
         extra["standalone_mode"] = False
         extra["prog_name"] = "memsim"
         sys.exit(self._guarded(*args, **extra))
