@@ -27,7 +27,7 @@ from memsim.kernels.layout import PolicyTables
 class PolicyModel(BaseModel):
     """Base of every policy's options: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
     PROFILES: ClassVar[tuple[str, ...]] = ()
 
 

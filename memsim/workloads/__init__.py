@@ -47,7 +47,7 @@ class Context:
 class WorkloadModel(BaseModel):
     """Base of every workload's knobs: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class WorkloadKind(Protocol):

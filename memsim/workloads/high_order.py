@@ -36,18 +36,21 @@ class Workload(WorkloadModel):
     attempt is a row of high_order.csv.
     """
 
-    orders: Annotated[IntSet, AfterValidator(_orders)] = (3, 9)
-    """Orders that are tried, 0 to 10."""
-    gfp: GfpText = "GFP_KERNEL|__GFP_NORETRY"
-    """Flags of the requests."""
-    attempts: int = Field(10, ge=1, le=1_000_000)
-    """Attempts of each order in a period, at random instants of its equal parts."""
-    every: Annotated[Duration, AfterValidator(_positive)] = SECOND
-    """The period."""
-    hold: bool = False
-    """Keep what was got to the end; else it is freed at once."""
-    nodes: NodeSet | None = None
-    """Nodes whose CPUs ask; all nodes with CPUs unless given."""
+    orders: Annotated[IntSet, AfterValidator(_orders)] = Field(
+        (3, 9), description="Orders that are tried, 0 to 10."
+    )
+    gfp: GfpText = Field("GFP_KERNEL|__GFP_NORETRY", description="Flags of the requests.")
+    attempts: int = Field(
+        10,
+        ge=1,
+        le=1_000_000,
+        description="Attempts of each order in a period, at random instants of its equal parts.",
+    )
+    every: Annotated[Duration, AfterValidator(_positive)] = Field(SECOND, description="The period.")
+    hold: bool = Field(False, description="Keep what was got to the end; else it is freed at once.")
+    nodes: NodeSet | None = Field(
+        None, description="Nodes whose CPUs ask; all nodes with CPUs unless given."
+    )
 
     def stream(self, ctx: Context) -> Stream:
         """Plan all requests of the trial."""

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from memsim.mm import GFP_COMPOSITES, OP_FREE, PAGE_SIZE, Gfp, Use
 from memsim.schema import AllocBatch, Request, Stream
@@ -36,18 +37,18 @@ class Workload(WorkloadModel):
     groups of 32 just before new ones come, as reclaim gives them back, on a CPU of its own.
     """
 
-    size: Bytes = 256 << 20
-    """What the cache holds once it is full."""
-    grow: Duration = SECOND
-    """Time in which the cache fills."""
-    churn: ByteRate = 16 << 20
-    """What is read anew per second once the cache is full."""
-    replace: Literal["fifo", "random"] = "fifo"
-    """Which pages go: the oldest, or any."""
-    dirty: Share = 0.0
-    """Share of the pages that are taken to be written to."""
-    nodes: NodeSet | None = None
-    """Nodes that it runs on; all nodes with CPUs unless given."""
+    size: Bytes = Field(256 << 20, description="What the cache holds once it is full.")
+    grow: Duration = Field(SECOND, description="Time in which the cache fills.")
+    churn: ByteRate = Field(
+        16 << 20, description="What is read anew per second once the cache is full."
+    )
+    replace: Literal["fifo", "random"] = Field(
+        "fifo", description="Which pages go: the oldest, or any."
+    )
+    dirty: Share = Field(0.0, description="Share of the pages that are taken to be written to.")
+    nodes: NodeSet | None = Field(
+        None, description="Nodes that it runs on; all nodes with CPUs unless given."
+    )
 
     def stream(self, ctx: Context) -> Stream:
         """Plan all requests of the trial."""

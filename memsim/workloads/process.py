@@ -21,26 +21,35 @@ class Workload(WorkloadModel):
     With ``count`` and ``lifetime`` it is many short processes.
     """
 
-    anon: Bytes = 256 << 20
-    """Memory of each process; it is touched once, from low addresses to high ones."""
-    start: Duration = 0
-    """When it starts."""
-    grow: Duration = SECOND
-    """Time from its start in which a process touches its memory, at an even rate."""
-    exit: Duration | None = None
-    """When all processes that are left exit; without it they stay to the end."""
-    count: int = Field(1, ge=1, le=100_000)
-    """Processes."""
-    spread: Duration = 0
-    """Processes start at random instants of this time after ``start``."""
-    lifetime: Lifetime | None = None
-    """Time from its start to its exit, for each process."""
-    thp: Share = 0.0
-    """Share of the aligned 2 MiB ranges that are faulted in as one huge page."""
-    mem: Mempolicy = Mempolicy()
-    """Memory policy: bind, preferred or interleave; without one, memory is local."""
-    nodes: NodeSet | None = None
-    """Nodes that it runs on; all nodes with CPUs unless given."""
+    anon: Bytes = Field(
+        256 << 20,
+        description="Memory of each process; it is touched once, from low addresses to high ones.",
+    )
+    start: Duration = Field(0, description="When it starts.")
+    grow: Duration = Field(
+        SECOND,
+        description="Time from its start in which a process touches its memory, at an even rate.",
+    )
+    exit: Duration | None = Field(
+        None, description="When all processes that are left exit; without it they stay to the end."
+    )
+    count: int = Field(1, ge=1, le=100_000, description="Processes.")
+    spread: Duration = Field(
+        0, description="Processes start at random instants of this time after ``start``."
+    )
+    lifetime: Lifetime | None = Field(
+        None, description="Time from its start to its exit, for each process."
+    )
+    thp: Share = Field(
+        0.0, description="Share of the aligned 2 MiB ranges that are faulted in as one huge page."
+    )
+    mem: Mempolicy = Field(
+        Mempolicy(),
+        description="Memory policy: bind, preferred or interleave; without one, memory is local.",
+    )
+    nodes: NodeSet | None = Field(
+        None, description="Nodes that it runs on; all nodes with CPUs unless given."
+    )
 
     @model_validator(mode="after")
     def _exit_after_start(self) -> Workload:

@@ -152,12 +152,13 @@ class Workload(WorkloadModel):
     the trace free what the machine's start state holds there, if it comes from the same capture.
     """
 
-    trace: InputPath
-    """Trace file or capture folder."""
-    from_: Duration = Field(0, alias="from")
-    """Leave out what was recorded earlier than this after the first event."""
-    until: Duration | None = None
-    """Leave out what was recorded from here on."""
+    trace: InputPath = Field(description="Trace file or capture folder.")
+    from_: Duration = Field(
+        0,
+        alias="from",
+        description="Leave out what was recorded earlier than this after the first event.",
+    )
+    until: Duration | None = Field(None, description="Leave out what was recorded from here on.")
 
     @model_validator(mode="after")
     def _until_after_from(self) -> Workload:

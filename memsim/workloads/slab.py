@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Annotated
 
 import numpy as np
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from memsim.mm import GFP_COMPOSITES, OP_FREE, PAGE_ALLOC_COSTLY_ORDER, Gfp, Use
 from memsim.schema import AllocBatch, Request, Stream
@@ -44,16 +44,23 @@ class Workload(WorkloadModel):
     uses: those of order 0 may reclaim, higher ones may not.
     """
 
-    rate: Rate = 1000
-    """Slabs per second."""
-    reclaimable: Share = 0.4
-    """Share of the slabs that hold dentries and inodes, which could be reclaimed."""
-    lifetime: Lifetime = Lifetime.model_validate({"exponential": {"mean": "1s"}})
-    """Time from taking a slab to giving it back."""
-    orders: Annotated[tuple[Share, ...], AfterValidator(_shares)] = (0.5, 0.25, 0.15, 0.1)
-    """Share of the slabs that are of order 0, 1, 2 and 3."""
-    nodes: NodeSet | None = None
-    """Nodes whose memory is asked for, from their CPUs; all nodes with CPUs unless given."""
+    rate: Rate = Field(1000, description="Slabs per second.")
+    reclaimable: Share = Field(
+        0.4,
+        description="Share of the slabs that hold dentries and inodes, which could be reclaimed.",
+    )
+    lifetime: Lifetime = Field(
+        Lifetime.model_validate({"exponential": {"mean": "1s"}}),
+        description="Time from taking a slab to giving it back.",
+    )
+    orders: Annotated[tuple[Share, ...], AfterValidator(_shares)] = Field(
+        (0.5, 0.25, 0.15, 0.1), description="Share of the slabs that are of order 0, 1, 2 and 3."
+    )
+    nodes: NodeSet | None = Field(
+        None,
+        description="Nodes whose memory is asked for, from their CPUs; "
+        "all nodes with CPUs unless given.",
+    )
 
     def stream(self, ctx: Context) -> Stream:
         """Plan all requests of the trial."""
