@@ -154,15 +154,8 @@ def _request(rng: random.Random, spec: MachineSpec, cpu: int, mood) -> Request:
         **attributes,
     )
     dice = rng.random()
-    if dice < 0.05 and _serves(spec, request, {request.nid}):
+    if dice < 0.05:
         return replace(request, thisnode=True)
     if dice < 0.15:
-        nodemask = frozenset({rng.choice(nodes)})
-        if _serves(spec, request, nodemask):
-            return replace(request, nodemask=nodemask)
+        return replace(request, nodemask=frozenset({rng.choice(nodes)}))
     return request
-
-
-def _serves(spec: MachineSpec, request: Request, nodes) -> bool:
-    """Some zone is low enough for the request: an empty zonelist is not what streams are for."""
-    return any(z.index <= request.highest_zoneidx and z.nid in nodes for z in spec.zones)

@@ -31,11 +31,11 @@ from memsim.kernels.layout import (
     policy_pointers,
 )
 from memsim.kernels.page_alloc import (
+    WOULD_RECLAIM,
     AllocContext,
     alloc_pages,
     free_pages,
     prep_new_page,
-    would_reclaim,
 )
 from memsim.kernels.pcp import drain_pages_zone
 from memsim.mm import OP_FREE, PAGEBLOCK_ORDER, Status
@@ -159,7 +159,8 @@ def run_batch(
                 b.page_table[handle] = pfn + 1
                 m.events[ALLOC_SUCCESS] += 1
                 b.status[i] = OK
-            elif would_reclaim(ac):
+            elif pfn == WOULD_RECLAIM:
+                pfn = -1
                 m.events[ALLOC_NEEDS_RECLAIM] += 1
                 b.status[i] = NEEDS_RECLAIM
             else:

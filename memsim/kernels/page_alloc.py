@@ -100,6 +100,8 @@ from memsim.mm import (
 
 WMARK_MIN = int(Wmark.MIN)
 WMARK_LOW = int(Wmark.LOW)
+WOULD_RECLAIM = -2
+"""In place of a pfn: nothing was found, and the request goes on to reclaim or compaction."""
 ALLOC_RESERVES = ALLOC_MIN_RESERVE | ALLOC_NON_BLOCK | ALLOC_HIGHATOMIC | ALLOC_OOM
 
 
@@ -308,16 +310,12 @@ def ignores_watermarks(ac: AllocContext) -> bool:
     return bool(ac.flags & REQ_MEMALLOC) and not ac.flags & REQ_NOMEMALLOC
 
 
-@inline
-def would_reclaim(ac: AllocContext) -> bool:
-    """Say whether a request that found no page goes on to reclaim or compaction."""
-    return bool(ac.flags & REQ_DIRECT_RECLAIM) and not ignores_watermarks(ac)
-
-
 @helper
 def alloc_pages_slowpath(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
-    """Try the reserves that the request may use; -1 where reclaim or failure would follow."""
+    """Try the reserves that the request may use; -1 where it fails, or WOULD_RECLAIM."""
     m.events[SLOWPATH] += 1
+    if next_zone(m, ac, 0) < 0:
+        return -1
     if ac.flags & REQ_KSWAPD_RECLAIM:
         m.events[KSWAPD_WAKEUPS] += 1
     alloc_flags = gfp_to_alloc_flags(ac)
@@ -327,14 +325,16 @@ def alloc_pages_slowpath(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
     if ignores_watermarks(ac):
         kept = alloc_flags & (ALLOC_CMA | ALLOC_KSWAPD)
         return walk_again(m, tables, unrestricted(ac), ALLOC_NO_WATERMARKS | kept)
-    if would_reclaim(ac):
-        return -1
+    if ac.flags & REQ_DIRECT_RECLAIM:
+        return WOULD_RECLAIM
+    if ac.flags & REQ_HIGH:
+        return walk_again(m, tables, unrestricted(ac), alloc_flags)
     return walk_again(m, tables, ac, alloc_flags)
 
 
 @inline
 def unrestricted(ac: AllocContext) -> AllocContext:
-    """Return the context without its node mask, which requests with reserves ignore."""
+    """Return the context without its node mask, which requests of high priority come to ignore."""
     return AllocContext(
         ac.order, ac.migratetype, ac.highest_zone, ac.flags, ac.zonelist, -1, ac.cpu
     )
@@ -342,7 +342,10 @@ def unrestricted(ac: AllocContext) -> AllocContext:
 
 @inline
 def alloc_pages(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
-    """Serve a request: fast path at the low mark, then the slow path (spec 5.4, 5.5)."""
+    """Serve a request: fast path at the low mark, then the slow path (spec 5.4, 5.5).
+
+    Returns a pfn, -1 if there is no page, or WOULD_RECLAIM.
+    """
     alloc_flags = WMARK_LOW
     if ac.flags & REQ_KSWAPD_RECLAIM:
         alloc_flags |= ALLOC_KSWAPD

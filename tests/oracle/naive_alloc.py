@@ -36,6 +36,7 @@ class NaiveAllocator:
             common.add("cma")
         zonelist = self.zonelist(request, request.nodemask)
         if not zonelist:
+            self.seen["no zone to walk"] += 1
             return Status.NOPAGE, None, None, -1
         fast = common | ({"nofragment"} if self.nofragment(zonelist[0]) else set())
         found = self.walk(cpu, request, mt, zonelist, Wmark.LOW, fast)
@@ -49,7 +50,11 @@ class NaiveAllocator:
             zonelist = self.zonelist(request, None)
             found = self.walk(cpu, request, mt, zonelist, Wmark.MIN, common | {"no_watermarks"})
         elif found is None and not request.direct_reclaim:
-            # The retry of 5.5 step 4 finds no more, but it halves free_factor where it asks a pcp.
+            # The retry of 5.5 step 4 halves free_factor where it asks a pcp, and where cpusets do
+            # not bind (5.2: high, not direct-reclaim) the node mask does not either.
+            if request.high and request.nodemask is not None:
+                zonelist = self.zonelist(request, None)
+                self.seen["walk without the node mask"] += 1
             found = self.walk(cpu, request, mt, zonelist, Wmark.MIN, slow)
         if found is not None:
             return Status.OK, zonelist[0], *found

@@ -30,6 +30,8 @@ REACHED = {
     "nofragment dropped at a remote node",
     "nofragment dropped at the list's end",
     "walk without watermarks",
+    "walk without the node mask",
+    "no zone to walk",
     "refill in full",
     "refill in part",
     "refill with nothing",

@@ -240,6 +240,43 @@ def test_5_7_numa_counters(backend):
     assert [machine.numa(1)[name] for name in names] == [0, 1, 0, 0, 1]
 
 
+def two_nodes(**zone):
+    """Node 0 with four pages, all of another node's zone free; both Normal."""
+    few = tuple((8 * i, 0, M) for i in range(4))
+    zones = (
+        ZoneSpec(0, 1024, few, 0, NORMAL, **zone),
+        ZoneSpec(1024, 2048, ((1024, 10, M),), 1, NORMAL),
+    )
+    return MachineSpec(zones, (0, 1), zonelists={0: (0, 1), 1: (1, 0)})
+
+
+@pytest.mark.parametrize(
+    ("attributes", "answer"),
+    [
+        (NOWAIT, (NOPAGE, -1)),
+        (KERNEL, (NEEDS_RECLAIM, -1)),
+        ({"high": True} | KERNEL, (NEEDS_RECLAIM, -1)),
+        (ATOMIC, (OK, 1024)),
+    ],
+)
+def test_5_5_only_an_atomic_request_leaves_its_node_mask(backend, attributes, answer):
+    machine = backend(two_nodes(wmark=(64, 80, 96)))
+    request = Request(migratetype=U, nodemask=frozenset({0}), **attributes)
+    assert machine.alloc(0, request) == answer
+
+
+@pytest.mark.parametrize("attributes", [NOWAIT, KERNEL, ATOMIC])
+def test_5_5_without_a_zone_to_walk_nothing_is_reclaimed(backend, attributes):
+    zones = (
+        ZoneSpec(0, 1024, ((0, 10, M),), 0, NORMAL),
+        ZoneSpec(1024, 2048, ((1024, 10, M),), 1, MOVABLE),
+    )
+    machine = backend(MachineSpec(zones, (0, 1), zonelists={0: (0, 1), 1: (1, 0)}))
+    request = Request(migratetype=U, nid=1, thisnode=True, **attributes)
+    assert machine.alloc(1, request) == (NOPAGE, -1)
+    assert machine.kswapd_wakes() == 0
+
+
 # 11.11
 
 
