@@ -82,12 +82,12 @@ def fallback_type(m: Mem, tables: PolicyTables, z: int, order: int, migratetype:
 def boost_watermark(m: Mem, tables: PolicyTables, z: int) -> bool:
     """Raise a zone's watermarks by a pageblock after a fragmenting fallback (spec 3.6)."""
     factor = zone_get(m, z, Z_BOOST_FACTOR)
-    high = zone_get(m, z, Z_WMARK + WMARK_HIGH)
+    cap = zone_get(m, z, Z_WMARK + WMARK_HIGH) * factor // 10000
     small = zone_get(m, z, Z_MANAGED) < 4 * PAGEBLOCK_NR_PAGES
-    if int(tables.options[OPT_BOOST]) == 0 or factor == 0 or small or high == 0:
+    if int(tables.options[OPT_BOOST]) == 0 or small or cap == 0:
         return False
-    cap = max(high * factor // 10000, PAGEBLOCK_NR_PAGES)
-    zone_set(m, z, Z_BOOST, min(zone_get(m, z, Z_BOOST) + PAGEBLOCK_NR_PAGES, cap))
+    boost = zone_get(m, z, Z_BOOST) + PAGEBLOCK_NR_PAGES
+    zone_set(m, z, Z_BOOST, min(boost, max(cap, PAGEBLOCK_NR_PAGES)))
     zone_add(m, z, Z_VMSTAT + WATERMARK_BOOSTS, 1)
     return True
 
@@ -235,7 +235,9 @@ def rmqueue_fallback(
 @helper
 def rmqueue_cma(m: Mem, z: int, order: int) -> int:
     """Take from the CMA lists when they hold more than half of the zone's free pages."""
-    if zone_get(m, z, Z_NR_FREE_CMA) > zone_get(m, z, Z_NR_FREE_PAGES) // 2:
+    # What CPUs hold back can make the zone's counters negative; they are read as zero then.
+    free = max(zone_get(m, z, Z_NR_FREE_PAGES), 0)
+    if zone_get(m, z, Z_NR_FREE_CMA) > free // 2:
         return rmqueue_smallest(m, z, order, CMA)
     return -1
 

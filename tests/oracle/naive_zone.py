@@ -242,9 +242,10 @@ class NaiveZone:
 
     def boost_watermark(self):
         high = self.wmark[2]
-        if self.boost_factor == 0 or self.managed < 4 * PAGEBLOCK_NR_PAGES or high == 0:
+        cap = high * self.boost_factor // 10000
+        if self.managed < 4 * PAGEBLOCK_NR_PAGES or cap == 0:
             return False
-        cap = max(high * self.boost_factor // 10000, PAGEBLOCK_NR_PAGES)
+        cap = max(cap, PAGEBLOCK_NR_PAGES)
         self.boost = min(self.boost + PAGEBLOCK_NR_PAGES, cap)
         self.seen["boost"] += 1
         return True

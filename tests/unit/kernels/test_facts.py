@@ -217,6 +217,15 @@ def test_F3_10_a_small_zone_is_never_boosted(make):
     assert machine.boost(0) == 0
 
 
+@pytest.mark.parametrize(("factor", "boost"), [(0, 0), (26, 0), (27, 512)])
+def test_3_6_a_factor_that_gives_no_page_boosts_nothing(factor, boost):
+    zone = ZoneSpec(0, 16384, ((0, 0, M), (512, 0, M)), wmark=(256, 320, 384))
+    for backend in BACKENDS.values():
+        machine = backend(MachineSpec((zone,), watermark_boost_factor=factor))
+        take(machine, mt=U, memalloc=True, kswapd=True)
+        assert machine.boost(0) == boost
+
+
 @pytest.mark.parametrize(("pages", "blocks"), [(16384, 2), (262144, 7)])
 def test_F3_11_highatomic_limit(make, pages, blocks):
     # Below the low mark every request takes the slow path, where the flag exists.
@@ -246,6 +255,23 @@ def test_3_10_cma_serves_when_it_holds_over_half(make):
     assert machine.nr_free_cma(0) == 23
     assert take(machine, cma=False) == [0]
     assert take(machine, mt=U) == [1]
+
+
+def test_3_10_a_negative_free_count_is_read_as_zero():
+    cma = tuple((pfn, 0, C) for pfn in range(512, 522, 2))
+    zone = ZoneSpec(0, 1024, ((0, 0, M), *cma), stat_threshold=4)
+    request = Request(migratetype=M, memalloc=True)
+    for backend in BACKENDS.values():
+        machine = backend(MachineSpec((zone,), (0, 0, 0), pageblocks={1: C}))
+        pfns = [machine.alloc(0, request)[1] for _ in range(6)]
+        for pfn in pfns[:4]:
+            machine.free(1, pfn, 0)
+        again = [machine.alloc(0, request)[1] for _ in range(4)]
+        machine.free(2, 0, 0)
+        machine.free(2, again[0], 0)
+        assert machine.counter(0) == (-4, [0, 4, 2])
+        assert machine.nr_free_cma(0) == 1
+        assert machine.alloc(0, request) == (OK, 0)
 
 
 # 3.5 step 5: which pages are on the LRU. They wait on their CPU in batches of mm.LRU_BATCH.
