@@ -31,8 +31,8 @@ LRU_BATCH = 15
 
 MAX_DMA_PFN = 4096
 MAX_DMA32_PFN = 1 << 20
-MAX_PFN = 1 << 31
-"""Page frame numbers are int32 in the kernels: 8 TiB."""
+MAX_PFN = (1 << 31) - (1 << 23)
+"""Page frame numbers, and links beyond the last of them, are int32 in the kernels: 8160 GiB."""
 
 OP_FREE = 0x80
 """Bit of an event's op that says: free the handle. The low four bits are the order."""

@@ -81,7 +81,7 @@ def count_zone(
     """Count a zone's pages [start, end) in one walk.
 
     ``free_blocks`` is flat (11 * 6), ``pageblocks`` (6,); ``totals`` receives mixed pageblocks,
-    pages on per-CPU lists, allocated pages, and allocated pages that are on no LRU list.
+    pages on per-CPU lists, and allocated pages that are on no LRU list.
     """
     m = pointers(mem)
     free = ptr(free_blocks)
@@ -107,9 +107,8 @@ def count_zone(
             if state & PAGE_ALLOCATED:
                 order = block_order(state)
                 seen |= 1 << ((state & MOBILITY_MASK) >> MOBILITY_SHIFT)
-                total[2] += 1 << order
                 if not state & (PAGE_LRU | PAGE_LRU_PENDING):
-                    total[3] += 1 << order
+                    total[2] += 1 << order
             elif state & PAGE_PCP:
                 order = block_order(state)
                 total[1] += 1 << order

@@ -201,8 +201,8 @@ class Memory:
             pages = pfns[which, None] + np.arange(1 << order)
             which = which[(self.mem.state[pages] & BEFORE == L.PAGE_ALLOCATED).all(axis=1)]
             heads = pfns[which]
-            tails = (heads[:, None] + np.arange(1, 1 << order)).reshape(-1)
-            self.mem.state[tails] &= L.PAGE_LRU
+            lru = self.mem.state[heads, None] & L.PAGE_LRU
+            self.mem.state[heads[:, None] + np.arange(1, 1 << order)] = lru
             self.mem.state[heads] |= order << L.ORDER_SHIFT
             self.page_table[handle + which] = heads + 1
             self.mem.rmap[heads] = handle + which
@@ -336,15 +336,15 @@ class Memory:
         n = len(self.setup.zones)
         free = np.zeros((n, NR_PAGE_ORDERS, MIGRATE_TYPES), np.int64)
         blocks = np.zeros((n, MIGRATE_TYPES), np.int64)
-        totals = np.zeros((n, 4), np.int64)
+        totals = np.zeros((n, 3), np.int64)
         unmovable = np.zeros(n, np.int64)
         for i, zone in enumerate(self.setup.zones):
             for start, end in zone.pieces:
                 self._count(start, end, free[i], blocks[i], totals[i])
             for start, end in self._hotpluggable(zone):
-                part = np.zeros(4, np.int64)
+                part = np.zeros(3, np.int64)
                 self._count(start, end, np.zeros_like(free[i]), np.zeros_like(blocks[i]), part)
-                unmovable[i] += part[3]
+                unmovable[i] += part[2]
         return Census(free, blocks, totals[:, 0], totals[:, 1], unmovable)
 
     def check(self) -> None:

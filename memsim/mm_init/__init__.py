@@ -65,11 +65,6 @@ class MachineLayout:
     """Ranges that boot took, ascending, over all zones."""
 
     @property
-    def total_pages(self) -> int:
-        """Managed pages of all zones."""
-        return sum(zone.managed for zone in self.zones)
-
-    @property
     def end_pfn(self) -> int:
         """One more than the highest pfn."""
         return max(zone.end_pfn for zone in self.zones)
@@ -101,7 +96,7 @@ def _machine_problems(
     if any(end > start for (_, end), (start, _) in pairwise(ranges)):
         yield "ranges of memory overlap"
     if ranges and ranges[-1][1] > MAX_PFN:
-        yield f"memory ends at pfn {ranges[-1][1]}, beyond {MAX_PFN} (8 TiB)"
+        yield f"memory ends at pfn {ranges[-1][1]}, beyond {MAX_PFN} (8160 GiB)"
 
 
 def check_machine(

@@ -6,12 +6,12 @@ All ranges are half-open pairs of pfns. Source: mm/memblock.c, arch/x86/mm/init_
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from memsim.errors import InputError, Problem
-from memsim.mm import MAX_DMA32_PFN, MAX_PAGE_ORDER, PAGE_SHIFT, PAGEBLOCK_NR_PAGES, SECTION_PAGES
+from memsim.mm import MAX_DMA32_PFN, PAGE_SHIFT, PAGEBLOCK_NR_PAGES, SECTION_PAGES
 
 Range = tuple[int, int]
 OnlineType = Literal["movable", "kernel", "auto"]
@@ -276,16 +276,3 @@ def boot_memory(
             top_down.take(node.nid, PAGEBLOCK_NR_PAGES, PAGEBLOCK_NR_PAGES, keep.per_cpu)
     reserved = sorted(top_down.taken)
     return BootMemory(ram, [subtract(ranges, reserved) for ranges in ram], reserved, hotplug)
-
-
-def memblock_free_blocks(ranges: Iterable[Range]) -> Iterator[tuple[int, int]]:
-    """Yield (pfn, order) of the blocks that boot frees, each to its list's tail (spec 2.5.2).
-
-    Source: __free_pages_memory in mm/memblock.c (6.1).
-    """
-    for start, end in ranges:
-        while start < end:
-            aligned = (start & -start).bit_length() - 1 if start else MAX_PAGE_ORDER
-            order = min(MAX_PAGE_ORDER, aligned, (end - start).bit_length() - 1)
-            yield start, order
-            start += 1 << order

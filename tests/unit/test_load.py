@@ -133,10 +133,10 @@ CASES = [
     ("odd memory", "memory: 8GiB}\n  vm", "memory: 8190MiB}\n  vm",
      "x.yaml:11:33: memory is not a multiple of 4MiB\n  hint: found 8190MiB"),
     ("huge machine", "memory: 8GiB}\n  vm", "memory: 8TiB}\n  vm",
-     "x.yaml:9:3: the machine has 8200GiB of memory\n  hint: expected 16MiB to 8TiB"),
+     "x.yaml:9:3: the machine has 8200GiB of memory\n  hint: expected 16MiB to 8160GiB"),
     ("tiny machine", BASE[BASE.index("    - {id: 0"):BASE.index("  vm")],
      "    - {id: 0, cpus: 0, memory: 12MiB}\n    - {id: 1, memory: 0MiB}\n",
-     "x.yaml:9:3: the machine has 12MiB of memory\n  hint: expected 16MiB to 8TiB\n"
+     "x.yaml:9:3: the machine has 12MiB of memory\n  hint: expected 16MiB to 8160GiB\n"
      "x.yaml:11:7: node 1 has no memory\n  hint: for example memory: 8GiB"),
     ("DIMM", "memory: 8GiB}\n  vm", "dimms: [{size: 100MiB}]}\n  vm",
      "x.yaml:11:40: a DIMM of 100MiB does not consist of memory blocks\n"
@@ -213,7 +213,7 @@ CASES = [
     ("point", "expect:",
      "axes: {machine.nodes.1.memory: [8GiB, 4MiB], machine.nodes.0.memory: [8GiB, 8MiB]}\nexpect:",
      "x.yaml:17:1: with machine.nodes.1.memory = 4MiB, machine.nodes.0.memory = 8MiB: "
-     "the machine has 12MiB of memory\n  hint: expected 16MiB to 8TiB"),
+     "the machine has 12MiB of memory\n  hint: expected 16MiB to 8160GiB"),
     ("too many trials", "seeds: 1..3", "seeds: 0..999999",
      "x.yaml:4:8: 2000000 trials are more than 1000000\n  hint: take fewer seeds"),
     ("control characters", "name: base", 'name: "a\\e[31m\\n"',
