@@ -47,6 +47,8 @@ from memsim.traces.capture import CaptureState, CaptureZone, find_state, read_st
 
 LOCAL_DISTANCE = 10
 REMOTE_DISTANCE = 20
+MAX_PCP_BATCH = 63
+"""zone_batchsize gives no more with pages of 4 KiB."""
 
 
 def restore(state: CaptureState, tables: PolicyTables, boost_factor: int = 15000) -> Memory:
@@ -272,6 +274,7 @@ def _capture_zone(
     if zone.start_pfn > 1 and zone.start_pfn % MAX_ORDER_NR_PAGES:
         where = f"zone {zone.zone_type.name} of node {zone.node} begins at {zone.start_pfn:#x}"
         raise InputError([Problem("state.txt", 0, 0, f"{where}, which is no multiple of 4 MiB")])
+    _check_pcps(zone)
     normal = zone.zone_type == ZoneType.NORMAL
     promo = zone.wmark_high + (zone.wmark_high - zone.wmark_low)
     return ZoneSetup(
@@ -283,12 +286,23 @@ def _capture_zone(
         managed=zone.managed,
         watermark=(zone.wmark_min, zone.wmark_low, zone.wmark_high, promo),
         lowmem_reserve=zone.lowmem_reserve[:MAX_NR_ZONES],
-        pcp_high=max(pcp.high for pcp in zone.pcp),
+        pcp_high=max(max(pcp.high, pcp.count) for pcp in zone.pcp),
         pcp_batch=max(pcp.batch for pcp in zone.pcp),
         stat_threshold=calculate_normal_threshold(zone.managed, cpus),
         nofragment=normal and (nodes == 1 or (zone.node, ZoneType.DMA32) in kinds),
         boost_factor=boost_factor,
     )
+
+
+def _check_pcps(zone: CaptureZone) -> None:
+    """Refuse sizes of per-CPU lists that no kernel has and that would let them grow forever."""
+    for pcp in zone.pcp:
+        sound = 1 <= pcp.batch <= MAX_PCP_BATCH and pcp.high != pcp.batch
+        if not sound or pcp.high > zone.managed + 4 * pcp.batch:
+            where = f"zone {zone.zone_type.name} of node {zone.node}, CPU {pcp.cpu}"
+            message = f"{where} has per-CPU lists with high {pcp.high} and batch {pcp.batch}"
+            expected = f"batch is 1 to {MAX_PCP_BATCH}, high is 0 or at least 4 batches"
+            raise InputError([Problem("state.txt", 0, 0, message, expected)])
 
 
 def _present_pageblocks(zone: CaptureZone) -> NDArray[np.int64]:

@@ -2,18 +2,21 @@
 
 import json
 import time
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from trials import SCENARIOS
 
 from memsim.errors import InputError
 from memsim.kernels import layout as L
-from memsim.memory.start import boot, start
+from memsim.memory.start import boot, restore, start
 from memsim.mm import Migratetype, ZoneType
 from memsim.mm_init.memblock import BARE
 from memsim.policies import mobility, none
 from memsim.scenario.cmdline import parse_cmdline
 from memsim.scenario.machine import Machine
+from memsim.traces.capture import find_state, read_state
 
 TABLES = mobility.Policy().tables()
 GIB_PAGES = 1 << 18
@@ -145,3 +148,35 @@ def test_a_capture_is_a_start_state():
 def test_a_folder_without_a_start_state_is_an_input_error():
     with pytest.raises(InputError, match=r"has no start/state\.txt"):
         start(machine(**{"from": "data"}), parse_cmdline(""), TABLES, str(SCENARIOS))
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        pytest.param({"batch": 0}, id="a batch of nothing"),
+        pytest.param({"batch": 64}, id="a batch larger than any kernel's"),
+        pytest.param({"high": 63, "batch": 63}, id="full lists that give nothing back"),
+        pytest.param({"high": 1 << 30}, id="more than the zone has"),
+    ],
+)
+def test_per_cpu_lists_that_no_kernel_has_are_an_input_error(sizes):
+    state = read_state(find_state(SCENARIOS / "data/frag", "start"))
+    *lower, last = state.zones
+    odd = replace(last, pcp=(replace(last.pcp[0], **sizes), *last.pcp[1:]))
+    with pytest.raises(InputError, match="has per-CPU lists with high"):
+        restore(replace(state, zones=(*lower, odd)), TABLES)
+
+
+def test_per_cpu_lists_may_hold_more_than_their_limit():
+    state = read_state(find_state(SCENARIOS / "data/frag", "start"))
+    *lower, last = state.zones
+    pcp = last.pcp[0]
+    pfns = last.free[max(last.free, key=lambda key: (key[0] == 0, len(last.free[key])))]
+    many = np.resize(pfns, 9000)
+    crowded = replace(pcp, high=4 * pcp.batch, count=len(many), lists={1: many})
+    odd = replace(last, pcp=(crowded, *last.pcp[1:]))
+    memory = restore(replace(state, zones=(*lower, odd)), TABLES)
+    z = len(state.zones) - 1
+    assert memory.pcp_list(z, pcp.cpu, 1).tolist() == many.tolist()
+    assert len(memory.pcp_list(z, pcp.cpu, 2)) == 0
+    assert memory.pcp_field(z, pcp.cpu, L.P_HIGH) == 4 * pcp.batch
