@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from memsim.kernels import layout as L
 from memsim.kernels.layout import PolicyTables
 from memsim.memory import Memory
-from memsim.memory.start import restore
-from memsim.mm import OP_FREE, Migratetype, Status, gfp_from_text, gfp_migratetype
+from memsim.memory.start import present_pageblocks, restore
+from memsim.mm import OP_FREE, PAGEBLOCK_ORDER, Migratetype, Status, gfp_from_text, gfp_migratetype
 from memsim.policies import mobility, none
 from memsim.traces import TraceTable
 from memsim.traces.capture import CaptureState
@@ -59,8 +59,7 @@ def preferred_nodes(trace: TraceTable, state: CaptureState) -> NDArray[np.int8] 
         return None
     nodes = np.full(len(trace), -1, np.int8)
     for zone in state.zones:
-        inside = (trace.pfn >= zone.start_pfn) & (trace.pfn < zone.start_pfn + zone.spanned)
-        nodes[inside] = zone.node
+        nodes[np.isin(trace.pfn >> PAGEBLOCK_ORDER, present_pageblocks(zone))] = zone.node
     return nodes
 
 

@@ -17,6 +17,7 @@ from memsim.mm import (
     MAX_DMA32_PFN,
     MAX_NR_ZONES,
     MAX_ORDER_NR_PAGES,
+    MAX_PAGE_ORDER,
     MIGRATE_PCPTYPES,
     PAGE_SIZE,
     PAGEBLOCK_NR_PAGES,
@@ -291,7 +292,15 @@ def _capture_zone(
         stat_threshold=calculate_normal_threshold(zone.managed, cpus),
         nofragment=normal and (nodes == 1 or (zone.node, ZoneType.DMA32) in kinds),
         boost_factor=boost_factor,
+        ranges=_capture_ranges(zone),
     )
+
+
+def _capture_ranges(zone: CaptureZone) -> tuple[Range, ...]:
+    """Give the zone's memory in whole 4 MiB: hot-plugged memory lets spans overlap."""
+    own = np.unique(present_pageblocks(zone) >> (MAX_PAGE_ORDER - PAGEBLOCK_ORDER))
+    whole = [(int(i) << MAX_PAGE_ORDER, int(i + 1) << MAX_PAGE_ORDER) for i in own]
+    return tuple(intersect(_joined(whole), zone.start_pfn, zone.start_pfn + zone.spanned))
 
 
 def _check_pcps(zone: CaptureZone) -> None:
@@ -305,21 +314,21 @@ def _check_pcps(zone: CaptureZone) -> None:
             raise InputError([Problem("state.txt", 0, 0, message, expected)])
 
 
-def _present_pageblocks(zone: CaptureZone) -> NDArray[np.int64]:
+def present_pageblocks(zone: CaptureZone) -> NDArray[np.int64]:
     """Return the numbers of the zone's own pageblocks."""
     first = zone.start_pfn >> PAGEBLOCK_ORDER
     return first + np.flatnonzero(zone.pageblocks <= Migratetype.ISOLATE)
 
 
 def _restore_pageblocks(memory: Memory, zone: CaptureZone) -> None:
-    own = _present_pageblocks(zone)
+    own = present_pageblocks(zone)
     memory.mem.pageblocks[own] = zone.pageblocks[own - (zone.start_pfn >> PAGEBLOCK_ORDER)]
 
 
 def _mark_before(memory: Memory, z: int, zone: CaptureZone) -> None:
     """Mark the pages that are on no list as allocated, each for itself."""
     taken = np.zeros((len(zone.pageblocks), PAGEBLOCK_NR_PAGES), bool)
-    own = _present_pageblocks(zone)
+    own = present_pageblocks(zone)
     taken[own - (zone.start_pfn >> PAGEBLOCK_ORDER)] = True
     base = zone.start_pfn >> PAGEBLOCK_ORDER << PAGEBLOCK_ORDER
     flat = taken.reshape(-1)

@@ -3,12 +3,14 @@
 import json
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from trials import SCENARIOS
 
 from memsim.errors import InputError
+from memsim.fidelity.freerun import preferred_nodes
 from memsim.kernels import layout as L
 from memsim.memory.start import boot, restore, start
 from memsim.mm import Migratetype, ZoneType
@@ -16,10 +18,11 @@ from memsim.mm_init.memblock import BARE
 from memsim.policies import mobility, none
 from memsim.scenario.cmdline import parse_cmdline
 from memsim.scenario.machine import Machine
-from memsim.traces.capture import find_state, read_state
+from memsim.traces.capture import PAGEBLOCK_OTHER_ZONE, find_state, read_capture, read_state
 
 TABLES = mobility.Policy().tables()
 GIB_PAGES = 1 << 18
+CAPTURES = Path(__file__).parents[1] / "data/captures"
 
 
 def machine(**fields):
@@ -180,3 +183,38 @@ def test_per_cpu_lists_may_hold_more_than_their_limit():
     assert memory.pcp_list(z, pcp.cpu, 1).tolist() == many.tolist()
     assert len(memory.pcp_list(z, pcp.cpu, 2)) == 0
     assert memory.pcp_field(z, pcp.cpu, L.P_HIGH) == 4 * pcp.batch
+
+
+def interleaved_state():
+    """Two nodes whose Normal zones take turns of 4 MiB, all of it free."""
+    state = read_state(find_state(SCENARIOS / "data/frag", "start"))
+    mine, other = [int(Migratetype.MOVABLE)] * 2, [PAGEBLOCK_OTHER_ZONE] * 2
+    pcp = replace(state.zones[0].pcp[0], count=0, high=0, batch=1, lists={})
+    zones = tuple(
+        replace(
+            state.zones[0],
+            node=node,
+            zone_type=ZoneType.NORMAL,
+            start_pfn=first,
+            **{"spanned": 3072, "present": 2048, "managed": 2048, "nr_free_pages": 2048},
+            pageblocks=np.array(mine + other + mine, np.uint8),
+            free={(10, Migratetype.MOVABLE): np.array([first, first + 2048], np.int32)},
+            pcp=(pcp,),
+        )
+        for node, first in ((0, 4096), (1, 5120))
+    )
+    return replace(state, zones=zones)
+
+
+def test_zones_of_a_capture_that_interleave_own_their_memory_only():
+    memory = restore(interleaved_state(), TABLES)
+    memory.check()
+    assert memory.mem.zone_of[4:].tolist() == [0, 1, 0, 1]
+    assert memory.census().pageblocks.sum(axis=1).tolist() == [4, 4]
+
+
+def test_the_preferred_node_is_read_from_who_owns_the_page():
+    state = read_capture(CAPTURES / "hotremove")
+    first = state.trace.select(np.arange(len(state.trace)) < 4)
+    pages = replace(first, pfn=np.array([4096, 5120, 6144, 7168], first.pfn.dtype))
+    assert preferred_nodes(pages, interleaved_state()).tolist() == [0, 1, 0, 1]
