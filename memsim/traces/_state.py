@@ -22,15 +22,15 @@ from memsim.mm import (
     Migratetype,
     ZoneType,
 )
-from memsim.traces._files import Readable, printable, refuse
-from memsim.traces._words import Line
-from memsim.traces.capture import (
+from memsim.traces._capture_state import (
     PAGEBLOCK_HOLE,
     PAGEBLOCK_OTHER_ZONE,
     CapturePcp,
     CaptureState,
     CaptureZone,
 )
+from memsim.traces._files import Readable, printable, refuse
+from memsim.traces._words import Line
 
 MAX_STATE_BYTES = 256 << 20
 MAX_NODES = 1024

@@ -8,78 +8,37 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from memsim.mm import Migratetype, ZoneType
+from memsim.mm import Migratetype
 from memsim.traces import TraceTable, read_trace
+from memsim.traces._capture_state import (
+    PAGEBLOCK_HOLE,
+    PAGEBLOCK_OTHER_ZONE,
+    CapturePcp,
+    CaptureState,
+    CaptureZone,
+)
 from memsim.traces._files import open_bytes, printable, refuse
+from memsim.traces._state import parse_state
 
-PAGEBLOCK_HOLE = 0xFE
-"""In ``CaptureZone.pageblocks``: no memory there."""
-PAGEBLOCK_OTHER_ZONE = 0xFF
-"""In ``CaptureZone.pageblocks``: memory of another zone."""
+__all__ = [
+    "PAGEBLOCK_HOLE",
+    "PAGEBLOCK_OTHER_ZONE",
+    "Capture",
+    "CapturePcp",
+    "CaptureState",
+    "CaptureZone",
+    "find_state",
+    "find_trace",
+    "name_isolate",
+    "read",
+    "read_capture",
+    "read_state",
+    "sniff",
+]
 
 STATE_NAMES = ("state.txt.gz", "state.txt")
 TRACE_NAMES = ("trace.parquet", "trace.txt.gz", "trace.txt.zst", "trace.txt")
 MAX_SOURCE_BYTES = 64 << 10
-
-
-@dataclass(frozen=True)
-class CapturePcp:
-    """One CPU's per-CPU lists of a zone."""
-
-    cpu: int
-    count: int
-    """Pages on all lists together."""
-    high: int
-    batch: int
-    free_factor: int
-    lists: dict[int, NDArray[np.int32]]
-    """pindex -> first pages, head of the list first; empty lists are absent."""
-
-
-@dataclass(frozen=True)
-class CaptureZone:
-    """A populated zone; counts are pages unless they are named otherwise."""
-
-    node: int
-    zone_type: ZoneType
-    start_pfn: int
-    spanned: int
-    present: int
-    managed: int
-    wmark_min: int
-    wmark_low: int
-    wmark_high: int
-    watermark_boost: int
-    nr_reserved_highatomic: int
-    nr_isolate_pageblock: int
-    """Pageblocks."""
-    nr_free_pages: int
-    """The zone's counter: it may lag behind ``free`` by each CPU's vmstat delta."""
-    lowmem_reserve: tuple[int, ...]
-    """By mm.ZoneType."""
-    pageblocks: NDArray[np.uint8]
-    """mm.Migratetype, PAGEBLOCK_HOLE or PAGEBLOCK_OTHER_ZONE of each pageblock of the span; the
-    first one holds ``start_pfn``."""
-    free: dict[tuple[int, Migratetype], NDArray[np.int32]]
-    """(order, type of the list) -> first pages, head of the list first; empty lists are absent."""
-    pcp: tuple[CapturePcp, ...]
-    """By CPU."""
-
-
-@dataclass(frozen=True)
-class CaptureState:
-    """The allocator at one instant."""
-
-    time_ns: int
-    """Trace clock when the snapshot began; with one CPU nothing happens until ``time_end_ns``."""
-    time_end_ns: int
-    zones: tuple[CaptureZone, ...]
-    """By node, then zone type."""
-    group_by_mobility_disabled: bool
-    pageblock_order: int
-    nr_pcp_lists: int
-    migrate_types: int
-    """The kernel's MIGRATE_TYPES: 5 without CMA, 6 with it."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +72,6 @@ def read_state(path: Path) -> CaptureState:
     Raises InputError, with line and column, for lines that do not fit, blocks that are not
     aligned, lie outside of their zone or are listed twice, and counts that contradict the lists.
     """
-    from memsim.traces._state import parse_state
-
     with open_bytes(path) as file:
         return parse_state(path, file)
 
