@@ -13,6 +13,7 @@ from memsim.kernels._jit import helper, inline
 from memsim.kernels.buddy import (
     CMA,
     HIGHATOMIC,
+    ISOLATE,
     MOVABLE,
     free_one_page,
     mod_zone_freepage_state,
@@ -85,11 +86,7 @@ from memsim.kernels.layout import (
     zone_get,
     zone_set,
 )
-from memsim.kernels.pcp import (
-    free_unref_page_commit,
-    is_isolated,
-    rmqueue_pcplist,
-)
+from memsim.kernels.pcp import free_unref_page_commit, rmqueue_pcplist
 from memsim.kernels.swap import folio_add_lru, lru_add_drain_page
 from memsim.mm import (
     MIGRATE_PCPTYPES,
@@ -395,7 +392,7 @@ def free_pages(m: Mem, cpu: int, pfn: int) -> None:
     blocktype = pageblock_type(m, pfn)
     free_pages_prepare(m, pfn, order)
     zone_add(m, z, Z_VMSTAT + PGFREE, 1 << order)
-    if pcp_allowed_order(order) and not is_isolated(blocktype):
+    if pcp_allowed_order(order) and blocktype != ISOLATE:
         free_unref_page_commit(m, z, cpu, pfn, order, blocktype)
     else:
         free_one_page(m, z, cpu, pfn, order, blocktype, False)

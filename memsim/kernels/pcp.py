@@ -9,7 +9,6 @@ from __future__ import annotations
 from memsim.kernels._jit import helper, inline
 from memsim.kernels.buddy import (
     CMA,
-    ISOLATE,
     MOVABLE,
     free_one_page,
     mod_zone_free_cma,
@@ -235,9 +234,3 @@ def drain_pages_zone(m: Mem, z: int, owner: int, cpu: int) -> None:
     chunk = int(m.pcps[row + P_BATCH]) * DRAIN_CHUNK
     while int(m.pcps[row + P_COUNT]) > 0:
         free_pcppages_bulk(m, z, row, cpu, chunk, 0)
-
-
-@inline
-def is_isolated(blocktype: int) -> bool:
-    """Say whether freed pages of such a pageblock bypass the per-CPU lists."""
-    return blocktype == ISOLATE
