@@ -33,7 +33,7 @@ from memsim.traces._files import Readable, printable, refuse
 from memsim.traces._words import Line
 
 MAX_STATE_BYTES = 256 << 20
-MAX_NODES = 1024
+MAX_NODES = 31
 MAX_CPUS = 8192
 MAX_NS = 1 << 62
 VMSTAT_THRESHOLD = 125
@@ -280,6 +280,8 @@ def _finish(zone: ZoneParts) -> CaptureZone:
     """Check the lists of a zone against each other and its counts."""
     if zone.pageblocks is None:
         raise zone.line.error(0, "this zone has no PB line")
+    if not zone.pcp:
+        raise zone.line.error(0, "this zone has no PCP line")
     _check_blocks(zone, zone.pageblocks)
     listed = _pages(zone.free.values())
     if abs(listed - zone.counts["free"]) > VMSTAT_THRESHOLD * max(1, len(zone.pcp)):

@@ -121,6 +121,7 @@ def test_the_counter_may_lag_by_one_cpus_delta(state):
         pytest.param("PCPL idx 13", "PCPL idx 1", "12:10", "a second list 1", id="pcp list twice"),
         pytest.param("PCP cpu 0 count 515 high 30 batch 7 free_factor 2\n", "", "10:1",
                      "PCPL before the PCP line", id="no pcp"),
+        pytest.param("PB node 0", "PB node 31", "4:9", "below 31", id="node 31"),
         pytest.param("managed 3000\nFREE", "managed 3001\nFREE", "5:1", "another span", id="span"),
         pytest.param("free_factor 2", "free_factor", "10:48", "the line ends", id="line ends"),
     ],
@@ -134,7 +135,7 @@ def test_malformed_states(state, old, new, place, message):
     assert ":".join(str(n) for n in (problem.line, problem.column) if n) == place
 
 
-@pytest.mark.parametrize("missing", ["group_by", "PB", "ZONE"])
+@pytest.mark.parametrize("missing", ["group_by", "PB", "PCP", "ZONE"])
 def test_missing_lines(state, missing):
     text = "".join(line for line in STATE.splitlines(True) if not line.startswith(missing))
     with pytest.raises(InputError):
