@@ -11,7 +11,7 @@ from threading import Event
 from typing import Literal
 
 from memsim.results import Run, is_complete, read_results, save
-from memsim.results.store import TrialStore, run_folder
+from memsim.results.store import TrialStore, check_place, run_folder
 from memsim.scenario import Scenario, Trial
 from memsim.simulate import BATCH_SIZE, TrialResult, simulate
 
@@ -110,6 +110,8 @@ def run(
             on_done(trial, result)
 
     waiting = [trial for trial in trials if trial.name not in results]
+    if waiting:
+        check_place(folder)
     executor: Executor = "threads" if jobs > 1 else "serial"
     map_trials(waiting, executor, jobs, keep, check=check, on_progress=on_progress)
     if force or not is_complete(folder):

@@ -28,6 +28,7 @@ from memsim.schema import Column
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+AGAIN = "memsim run --force simulates again"
 LIBRARIES = ("numba", "numpy", "pyarrow", "pydantic")
 
 
@@ -165,9 +166,23 @@ def read_results(folder: Path | str) -> Run:
         place = str(run.folder / MANIFEST)
         message = f"expected results of version {SCHEMA_VERSION}, found version {found}"
         newer = isinstance(found, int) and found > SCHEMA_VERSION
-        hint = "update memsim" if newer else "simulate again with memsim run"
+        hint = "update memsim" if newer else AGAIN
         raise InputError([Problem(place, 0, 0, message, hint)])
+    _check_trials(run)
     return run
+
+
+def _check_trials(run: Run) -> None:
+    """Insist that the table has the trials of the manifest; raises InputError."""
+    keys = ("policy", "seed", "status", "error")
+    try:
+        wanted = [(t["policy"], str(t["seed"]), t["status"]) for t in run.manifest["trials"]]
+        rows = [tuple(row[key] for key in (*keys, *run.axes)) for row in run.trial_rows()]
+    except (OSError, ValueError, LookupError, TypeError, csv.Error):
+        wanted, rows = [("", "", "")], []
+    if [row[:3] for row in rows] != wanted:
+        message = "the trials in trials.csv are not those of manifest.json"
+        raise InputError([Problem(str(run.folder), 0, 0, message, AGAIN)])
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -179,7 +194,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError([Problem(str(path), 0, 0, f"cannot be read: {error.strerror}")]) from None
     except ValueError as error:
-        raise InputError([Problem(str(path), 0, 0, f"is no JSON: {error}")]) from None
+        raise InputError([Problem(str(path), 0, 0, f"is no JSON: {error}", AGAIN)]) from None
     if not isinstance(manifest, dict):
-        raise InputError([Problem(str(path), 0, 0, "is no manifest of a run")])
+        raise InputError([Problem(str(path), 0, 0, "is no manifest of a run", AGAIN)])
     return manifest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -46,6 +47,16 @@ def _writing(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError([Problem(str(path), 0, 0, f"cannot be written: {reason}")]) from None
+
+
+def check_place(folder: Path) -> None:
+    """Raise InputError if nothing can be written below a folder, which need not exist yet."""
+    with _writing(folder):
+        nearest = next(place for place in (folder, *folder.parents) if place.exists())
+        if not nearest.is_dir():
+            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(nearest, os.W_OK):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 class TrialStore:

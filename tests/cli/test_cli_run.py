@@ -111,6 +111,7 @@ def test_a_failed_trial_is_a_row_and_exits_with_3(desk):
     result = memsim("small.yaml", "--seeds", "1")
     assert result.exit_code == 3, result.output
     assert "failed: none, 30000000000/s, seed 1: " in result.stderr
+    assert "\\n" not in result.stderr
     (folder,) = (desk / "results/small").iterdir()
     table = list(csv.DictReader(io.StringIO((folder / "trials.csv").read_text())))
     assert [row["status"] for row in table] == ["ok", "failed", "ok", "failed"]
@@ -124,6 +125,7 @@ def test_a_failed_trial_is_a_row_and_exits_with_3(desk):
         pytest.param(["small.yaml", "--policy", "nine"], 'there is no policy "nine"', id="policy"),
         pytest.param(["small.yaml", "--set", "duration"], "expected path=value", id="set"),
         pytest.param(["small.yaml", "--jobs", "0"], "--jobs", id="jobs"),
+        pytest.param(["small.yaml", "--out", "small.yaml"], "Not a directory", id="out is a file"),
         pytest.param(["small.yaml", "--format", "xml"], "xml", id="format"),
         pytest.param(
             ["small.yaml", "--set", "machine.nodes.0.memory=32MiB"], "kernel image", id="boot"

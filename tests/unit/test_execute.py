@@ -63,7 +63,8 @@ def test_force_simulates_again_and_replaces(tmp_path):
     folder = run(small(), out=tmp_path).folder
     expected = contents(folder)
     (folder / "trials.csv").write_text("spoilt")
-    run(small(), out=tmp_path)
+    with pytest.raises(InputError, match="--force"):
+        run(small(), out=tmp_path)
     assert (folder / "trials.csv").read_text() == "spoilt"
     run(small(), out=tmp_path, force=True)
     assert contents(folder) == expected

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 
 import pytest
 from trials import SMALL, small
@@ -165,13 +166,33 @@ def test_results_are_read_from_their_folder(small_run):
         pytest.param("{", "is no JSON", id="broken"),
         pytest.param("[]", "is no manifest", id="list"),
         pytest.param('{"schema_version": 99}', "update memsim", id="newer"),
-        pytest.param('{"schema_version": 0}', "simulate again", id="older"),
+        pytest.param('{"schema_version": 0}', "simulates again", id="older"),
     ],
 )
 def test_a_manifest_that_is_no_good_is_one_sentence(tmp_path, content, message):
     if content is not None:
         (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(InputError, match=message):
+        read_results(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, b"", b"garbage\n1,2\n", b"\xff\xfe\n", b"policy,seed,status,error\nnone,1,ok,\n"],
+)
+def test_a_damaged_table_of_trials_is_one_sentence(tmp_path, small_run, content):
+    folder = tmp_path / "run"
+    shutil.copytree(small_run.folder, folder)
+    (folder / "trials.csv").unlink()
+    if content is not None:
+        (folder / "trials.csv").write_bytes(content)
+    with pytest.raises(InputError, match="are not those of manifest"):
+        read_results(folder)
+
+
+def test_a_manifest_without_its_keys_is_one_sentence(tmp_path):
+    (tmp_path / "manifest.json").write_text('{"schema_version": 1}')
+    with pytest.raises(InputError, match="not those of manifest"):
         read_results(tmp_path)
 
 
