@@ -7,6 +7,7 @@ and repeated keys are refused, so a small file stays small.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -274,7 +275,7 @@ def shipped_scenarios() -> dict[str, Path]:
 def find_scenario(name_or_path: str) -> Path:
     """Return the file of a scenario given by path or by the name of a shipped one."""
     path = Path(name_or_path)
-    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1 or path.is_file():
+    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1 or os.path.isfile(path):
         return path
     shipped = shipped_scenarios()
     if name_or_path in shipped:

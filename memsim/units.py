@@ -230,6 +230,8 @@ def _known_node(value: int, info: ValidationInfo) -> int:
 
 
 def _known_nodes(values: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+    if not values:
+        raise ValueError("expected at least one node, found none")
     for value in values:
         _known_node(value, info)
     return values

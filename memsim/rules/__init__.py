@@ -28,6 +28,7 @@ from memsim.units import format_duration, parse_duration
 MAX_TRIALS = 1_000_000
 MAX_POINTS = 10_000
 MAX_OCCURRENCES = 1_000_000
+MAX_ATTEMPTS = 10_000_000
 AXIS_ROOTS = ("duration", "events", "machine", "policies", "workloads")
 
 M = TypeVar("M", bound=BaseModel)
@@ -190,9 +191,13 @@ def _events(parts: Parts) -> Iterator[Finding]:
                 when, end = format_duration(instant), format_duration(parts.duration)
                 message = f"{key}: {when} is after the end of the scenario"
                 yield Finding((*at, key), message, f"it ends at {end}")
-        if len(event.times(parts.duration)) > MAX_OCCURRENCES:
+        times = len(event.times(parts.duration))
+        if times > MAX_OCCURRENCES:
             message = f"the event would happen more than {MAX_OCCURRENCES} times"
             yield Finding((*at, "every"), message)
+        elif (attempts := times * len(event.orders) * event.attempts) > MAX_ATTEMPTS:
+            message = f"the event would make {attempts} attempts, {MAX_ATTEMPTS} is the most"
+            yield Finding(at, message, "take fewer attempts, orders or instants")
 
 
 def _expectations(parts: Parts) -> Iterator[Finding]:

@@ -166,7 +166,7 @@ class ScenarioText(Model):
     """What a scenario file says."""
 
     memsim: Literal[1]
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$")]
     title: Annotated[str, StringConstraints(max_length=200)] = ""
     duration: Annotated[Duration, AfterValidator(_positive)]
     seeds: Annotated[IntSet, AfterValidator(_some)] = (1,)

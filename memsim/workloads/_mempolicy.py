@@ -53,8 +53,6 @@ class Mempolicy(BaseModel):
         names = [n for n in Mempolicy.model_fields if getattr(self, n) is not None]
         if len(names) > 1:
             raise ValueError(f"expected one of bind, preferred, interleave; found {len(names)}")
-        if self.bind == () or self.interleave == ():
-            raise ValueError(f"expected nodes to {names[0]}, found none")
         return self
 
     def targets(self, running_on: tuple[int, ...]) -> Targets:

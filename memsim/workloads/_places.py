@@ -35,7 +35,7 @@ def places(ctx: Context, nodes: tuple[int, ...] | None) -> Places:
     if unknown := [n for n in wanted if n not in ctx.cpus]:
         known = ", ".join(map(str, sorted(ctx.cpus)))
         raise TrialError(
-            f"workload {ctx.name}: node {unknown[0]} does not exist\n  hint: nodes are {known}"
+            f"workload {ctx.name}: node {unknown[0]} does not exist, nodes are {known}"
         )
     near = [cpu for n in wanted for cpu in ctx.cpus[n]]
     others = near or [cpu for n in sorted(ctx.cpus) for cpu in ctx.cpus[n]]

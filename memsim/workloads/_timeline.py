@@ -94,11 +94,11 @@ def _pieces(batch: AllocBatch) -> Iterator[AllocBatch]:
         yield AllocBatch._make(column[first : first + MAX_BATCH] for column in batch)
 
 
-def check_handles(name: str, count: int) -> int:
+def check_handles(name: str, count: int, most: int = MAX_HANDLES) -> int:
     """Return the number of handles if there can be so many; raises TrialError."""
-    if count > MAX_HANDLES:
+    if count > most:
         raise TrialError(
-            f"workload {name} asks for memory {count} times, {MAX_HANDLES} is the most\n"
-            "  hint: make it smaller, slower or shorter"
+            f"workload {name} asks for memory {count} times, {most} is the most: "
+            "make it smaller, slower or shorter"
         )
     return count

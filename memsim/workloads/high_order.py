@@ -16,6 +16,9 @@ from memsim.workloads import Context, WorkloadModel
 from memsim.workloads._places import Places, places
 from memsim.workloads._timeline import SECOND, check_handles, events, in_order, spaced, windows
 
+MAX_ATTEMPTS = 1_000_000
+"""Each attempt is a row of high_order.csv."""
+
 
 def _orders(orders: tuple[int, ...]) -> tuple[int, ...]:
     if not orders or max(orders) > MAX_PAGE_ORDER:
@@ -55,7 +58,7 @@ class Workload(WorkloadModel):
     def stream(self, ctx: Context) -> Stream:
         """Plan all requests of the trial."""
         rounds = self.attempts * ctx.duration_ns // self.every
-        asked = check_handles(ctx.name, rounds * len(self.orders))
+        asked = check_handles(ctx.name, rounds * len(self.orders), MAX_ATTEMPTS)
         where = places(ctx, self.nodes)
         gfp = gfp_from_text(self.gfp)
         movable = bool(gfp & Gfp.MOVABLE)

@@ -61,7 +61,8 @@ CASES = [
      'x.yaml:2:1: unknown key "nmae"\n  hint: did you mean "name"?'),
     ("unknown version", "memsim: 1", "memsim: 2", "x.yaml:1:9: memsim: expected 1, found 2"),
     ("bad name", "name: base", "name: a/b",
-     'x.yaml:2:7: name: expected text that matches ^[A-Za-z0-9._-]{1,64}$, found "a/b"'),
+     "x.yaml:2:7: name: expected text that matches ^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$, "
+     'found "a/b"'),
     ("number as text", "name: base", "name: 5",
      'x.yaml:2:7: name: expected text, found 5\n  hint: put it in quotes: "5"'),
     ("boolean as text", "name: base", "name: true",
@@ -183,6 +184,14 @@ CASES = [
      'x.yaml:16:5: expected either "at" or "every"'),
     ("event bomb", "every: 5s", "every: 1ns",
      "x.yaml:16:13: the event would happen more than 1000000 times"),
+    ("attempts bomb", "orders: [3, 9]", "orders: [3, 9], attempts: 1000000",
+     "x.yaml:16:5: the event would make 24000000 attempts, 10000000 is the most\n"
+     "  hint: take fewer attempts, orders or instants"),
+    ("no node", "nodes: [1]", "nodes: []",
+     "x.yaml:14:38: expected at least one node, found none"),
+    ("name of another folder", "name: base", "name: ..",
+     "x.yaml:2:7: name: expected text that matches ^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$, "
+     'found ".."'),
     ("event order", "[3, 9]", "[3, 11]", "x.yaml:16:36: expected orders from 0 to 10, found 11"),
     ("event node", "[3, 9]", "[3, 9], node: 3",
      "x.yaml:16:50: node 3 does not exist\n  hint: nodes are 0 and 1"),
@@ -217,7 +226,7 @@ CASES = [
     ("too many trials", "seeds: 1..3", "seeds: 0..999999",
      "x.yaml:4:8: 2000000 trials are more than 1000000\n  hint: take fewer seeds"),
     ("control characters", "name: base", 'name: "a\\e[31m\\n"',
-     "x.yaml:2:7: name: expected text that matches ^[A-Za-z0-9._-]{1,64}$, "
+     "x.yaml:2:7: name: expected text that matches ^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$, "
      'found "a\\x1b[31m\\n"'),
 ]  # fmt: skip
 
@@ -387,3 +396,9 @@ def test_scenarios_are_found_by_name(tmp_path, monkeypatch):
     assert str(error.value) == (
         'first-lok: there is no such scenario\n  hint: did you mean "first-look"?'
     )
+
+
+@pytest.mark.parametrize("name", ["", "x" * 5000, "x\0y"])
+def test_names_that_no_file_can_have(name):
+    with pytest.raises(InputError, match="there is no such scenario"):
+        find_scenario(name)

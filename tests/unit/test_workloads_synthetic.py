@@ -253,6 +253,7 @@ def test_knobs_that_make_no_sense_are_refused(kind, knobs):
         ("slab", {"rate": "1000000000/s"}, "asks for memory"),
         ("process", {"anon": "16TiB", "grow": "1s"}, "asks for memory"),
         ("process", {"nodes": [7]}, "node 7 does not exist"),
+        ("high_order", {"attempts": 1_000_000}, "1000000 is the most"),
     ],
 )
 def test_what_cannot_be_simulated_is_a_failed_trial(kind, knobs, said):
