@@ -155,16 +155,16 @@ class Memory:
         """Make request classes known; return the number of the first."""
         first = len(self._requests)
         self._requests += tuple(requests)
-        self._rows = self._request_rows()
+        self._rows = np.concatenate([self._rows, self._request_rows(requests)])
         return first
 
     def set_policy(self, tables: L.PolicyTables) -> None:
         """Go on under another policy; what has been allocated stays where it is."""
         self.tables = tables
-        self._rows = self._request_rows()
+        self._rows = self._request_rows(self._requests)
 
-    def _request_rows(self) -> NDArray[np.int64]:
-        rows = [self._request_row(request) for request in self._requests]
+    def _request_rows(self, requests: Sequence[Request]) -> NDArray[np.int64]:
+        rows = [self._request_row(request) for request in requests]
         return np.array(rows, np.int64).reshape(-1)
 
     def _request_row(self, request: Request) -> list[int]:

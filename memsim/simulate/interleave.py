@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -74,13 +75,20 @@ def interleave(streams: Sequence[Iterable[AllocBatch]]) -> Iterator[Interleaved]
     Yields parts of any length. Raises ValueError for a stream that goes back in time.
     """
     sources = [_Source(number, batches) for number, batches in enumerate(streams)]
-    while sources:
-        earliest = min(sources, key=lambda source: source.last)
-        if earliest.last == FOREVER:
-            break
+    waiting = [(source.last, source.number) for source in sources]
+    begun = -1
+    while waiting:
+        earliest = sources[waiting[0][1]]
         earliest.read()
-        horizon = min(source.last for source in sources)
-        passed = [part for source in sources for part in source.pass_on(horizon)]
+        if earliest.last == FOREVER:
+            heapq.heappop(waiting)
+        else:
+            heapq.heapreplace(waiting, (earliest.last, earliest.number))
+        horizon = waiting[0][0] if waiting else FOREVER
+        if horizon == begun:
+            continue
+        begun = horizon
+        passed = [part for source in sources if source.parts for part in source.pass_on(horizon)]
         if passed:
             yield _by_time(passed)
 

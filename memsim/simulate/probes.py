@@ -14,6 +14,8 @@ from memsim.units import format_duration
 
 FAILURES = (Status.NOPAGE, Status.NEEDS_RECLAIM)
 """What may become of an attempt that does not succeed."""
+BATCH_EVENTS = 1 << 16
+"""About so many events of a probe are planned at a time."""
 
 
 class ProbeTally(NamedTuple):
@@ -75,14 +77,18 @@ def _instants(event: Event, times: range, cpu: int) -> Iterator[AllocBatch]:
     )
     first = np.arange(len(event.orders) * event.attempts, dtype=np.int32)
     handle = np.tile(first.reshape(-1, 1, event.attempts), (1, len(parts), 1)).reshape(-1)
-    n = len(op)
-    for i, time in enumerate(times):
+    at_once = max(BATCH_EVENTS // len(op), 1)
+    for begin in range(0, len(times), at_once):
+        some = np.array(times[begin : begin + at_once], np.int64)
+        n = len(some) * len(op)
+        instant = np.arange(begin, begin + len(some), dtype=np.int32)[:, None]
+        held = instant * len(first) if event.hold else np.zeros_like(instant)
         yield AllocBatch(
-            np.full(n, time, np.int64),
-            op,
+            np.repeat(some, len(op)),
+            np.tile(op, len(some)),
             np.zeros(n, np.uint16),
             np.full(n, cpu, np.uint16),
-            handle + (i * len(first) if event.hold else 0),
+            (held + handle).reshape(-1),
         )
 
 
@@ -95,6 +101,7 @@ def tally(record: TrialRecord) -> list[ProbeTally]:
     kinds, kind = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
     by_status = np.zeros((len(kinds), len(Status)), np.int64)
     np.add.at(by_status, (kind.reshape(-1), probes.status), 1)
+    gfp_texts = [gfp_text(request.gfp) for request in record.probe_requests]
     rows = []
     for (phase, time, order, zone, request), counts in zip(
         kinds.tolist(), by_status.tolist(), strict=True
@@ -106,7 +113,7 @@ def tally(record: TrialRecord) -> list[ProbeTally]:
                 time_ns=time,
                 zone=f"node{served.node} {served.name}" if served else "",
                 order=order,
-                gfp=gfp_text(record.probe_requests[request].gfp),
+                gfp=gfp_texts[request],
                 attempted=sum(counts),
                 succeeded=counts[Status.OK],
                 why_not=tuple(counts[status] for status in FAILURES),
