@@ -8,6 +8,7 @@ Commands raise MemsimError for what a user can mend, and leave with ``ctx.exit(n
 from __future__ import annotations
 
 import ast
+import errno
 import gc
 import os
 import pkgutil
@@ -22,6 +23,7 @@ from memsim import __version__
 from memsim.errors import MemsimError, suggest
 
 USAGE, BUG, INTERRUPTED = 2, 70, 130
+FULL = (errno.ENOSPC, errno.EDQUOT)
 _FOLDER = Path(__file__).parent
 
 
@@ -102,7 +104,13 @@ class Commands(click.Group):
         except (click.Abort, KeyboardInterrupt):
             click.echo("interrupted", err=True)
             return INTERRUPTED
-        except Exception:
+        except MemoryError:
+            click.echo("this computer's memory does not suffice", err=True)
+            return USAGE
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in FULL:
+                click.echo(f"the output cannot be written: {error.strerror}", err=True)
+                return USAGE
             traceback.print_exc()
             click.echo(
                 f"This is a bug of memsim {__version__}: please report it with the lines above "

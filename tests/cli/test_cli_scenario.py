@@ -140,6 +140,9 @@ def test_usage_errors(run, args, message):
     ("error", "code", "message"),
     [
         (KeyboardInterrupt(), 130, "interrupted"),
+        (MemoryError(), 2, "this computer's memory does not suffice"),
+        (OSError(28, "No space left on device"), 2, "cannot be written: No space left on device"),
+        (OSError(5, "Input/output error"), 70, "This is a bug of memsim"),
         (RuntimeError("boom"), 70, "This is a bug of memsim"),
     ],
 )
