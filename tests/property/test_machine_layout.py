@@ -3,12 +3,14 @@
 from itertools import pairwise
 
 import pytest
+from backend import MachineSpec, ZoneSpec
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernel_backend import KernelMachine
 
-from memsim.mm import MAX_PAGE_ORDER, ZoneType
+from memsim.mm import MAX_PAGE_ORDER, Migratetype, ZoneType
 from memsim.mm_init import machine_layout
-from memsim.mm_init.memblock import NodeRequest, memblock_free_blocks, place_nodes
+from memsim.mm_init.memblock import NodeRequest, place_nodes
 from memsim.mm_init.options import BootOptions
 from memsim.mm_init.zones import find_zone_movable_pfns_for_nodes
 from memsim.units import CmdlineSize
@@ -107,7 +109,7 @@ def test_zones_nest_and_do_not_overlap(layout):
 def test_what_is_not_managed_is_reserved(layout):
     present = sum(zone.present for zone in layout.zones)
     reserved = sum(end - start for start, end in layout.boot_reserved)
-    assert layout.total_pages + reserved == present
+    assert sum(zone.managed for zone in layout.zones) + reserved == present
 
 
 @settings(max_examples=60)
@@ -162,13 +164,20 @@ def test_movable_never_exceeds_the_zone_it_is_cut_from(blocks, core):
 
 @given(st.integers(0, 5000), st.integers(1, 9000))
 def test_free_blocks_tile_their_range(start, length):
+    memory = KernelMachine(MachineSpec((ZoneSpec(0, 16384, ()),))).memory
+    memory.free_boot_range(0, start, start + length)
+    blocks = sorted(
+        (int(pfn), order)
+        for order in range(MAX_PAGE_ORDER + 1)
+        for pfn in memory.free_list(0, order, Migratetype.MOVABLE)
+    )
     cursor = start
-    for pfn, order in memblock_free_blocks([(start, start + length)]):
+    for pfn, order in blocks:
         assert pfn == cursor
         assert pfn % (1 << order) == 0
-        assert 0 <= order <= MAX_PAGE_ORDER
         cursor += 1 << order
     assert cursor == start + length
+    memory.check()
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
