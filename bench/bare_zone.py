@@ -25,7 +25,8 @@ from memsim.kernels.buddy import (
 from memsim.kernels.fallback import (
     rmqueue_locked,
 )
-from memsim.kernels.layout import Mem, PolicyTables, pageblock_type, pointers, policy_pointers
+from memsim.kernels.layout import Mem, pageblock_type, pointers
+from memsim.kernels.placement import PolicyTables, policy_pointers
 from memsim.memory import Memory
 from memsim.memory.setup import MachineSetup, ZoneSetup
 from memsim.mm import (
@@ -37,6 +38,7 @@ from memsim.mm import (
     PAGEBLOCK_NR_PAGES,
     ZoneType,
 )
+from memsim.policies import LINUX_6_1
 from memsim.policies.mobility import Policy
 
 STAT_THRESHOLD = 125
@@ -113,7 +115,7 @@ class MemsimZone:
             nofragment=False,
         )
         setup = MachineSetup((zone,), (((0,), (0,)),), (0,))
-        self.memory = Memory(setup, Policy().tables())
+        self.memory = Memory(setup, Policy().tables(LINUX_6_1))
         self.memory.free_boot_range(0, 0, pages)
         self.page_table = np.zeros(handles, np.int32)
         self.pageblocks = self.memory.mem.pageblocks

@@ -14,6 +14,7 @@ from bench.streams import SEED, TYPE_SHIFT, Mix, draw
 from memsim.memory import Memory
 from memsim.memory.start import boot
 from memsim.mm import OP_FREE, PAGE_SIZE, PAGEBLOCK_ORDER, Status, Use, gfp_from_text
+from memsim.policies import LINUX_6_1
 from memsim.policies.mobility import Policy
 from memsim.scenario.cmdline import Cmdline
 from memsim.scenario.machine import Machine, Node
@@ -48,7 +49,7 @@ class Events(NamedTuple):
 def machine(size: int) -> Memory:
     """Boot one node of ``size`` bytes."""
     node = Node(id=0, cpus=tuple(range(CPUS)), memory=size)
-    memory = boot(Machine(nodes=(node,)), Cmdline(), Policy().tables())
+    memory = boot(Machine(nodes=(node,)), Cmdline(), Policy().tables(LINUX_6_1))
     memory.add_requests(REQUESTS)
     return memory
 

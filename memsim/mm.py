@@ -34,8 +34,15 @@ MAX_DMA32_PFN = 1 << 20
 MAX_PFN = (1 << 31) - (1 << 23)
 """Page frame numbers, and links beyond the last of them, are int32 in the kernels: 8160 GiB."""
 
+NR_ORDERS = 13
+"""Orders that any kernel has: MAX_ORDER is 11 on x86, 13 on the ppc64 of 2005."""
+NR_PLACEMENT_TYPES = 4
+"""Types that a placement policy may give to requests and pageblocks."""
+
 OP_FREE = 0x80
 """Bit of an event's op that says: free the handle. The low four bits are the order."""
+OP_COLD = 0x40
+"""Bit of a free's op that says: the pages are not in the CPU's cache (kernels before 2.6.25)."""
 
 
 class Migratetype(IntEnum):
@@ -65,6 +72,19 @@ class ZoneType(IntEnum):
 
 MAX_NR_ZONES = len(ZoneType)
 ZONE_NAMES = ("DMA", "DMA32", "Normal", "Movable", "Device")
+
+
+class ZoneType2005(IntEnum):
+    """Zones of one node in the kernels of 2005, lowest first."""
+
+    DMA = 0
+    DMA32 = 1
+    NORMAL = 2
+    HIGHMEM = 3
+    EASYRCLM = 4
+
+
+ZONE_NAMES_2005 = ("DMA", "DMA32", "Normal", "HighMem", "EasyRclm")
 
 
 class Wmark(IntEnum):
@@ -108,6 +128,9 @@ class Use(IntEnum):
     KERNEL = 8
 
 
+NR_USES = len(Use)
+
+
 class Gfp(IntFlag):
     """Flags of a request, by the kernel's names without the underscores."""
 
@@ -140,6 +163,10 @@ class Gfp(IntFlag):
     SKIP_KASAN = 1 << 25
     NOLOCKDEP = 1 << 26
     NO_OBJ_EXT = 1 << 27
+    EASYRCLM = 1 << 28
+    """Easily reclaimed: user pages and some buffers (2005)."""
+    COLD = 1 << 29
+    """Not expected in the CPU's cache (kernels before 4.15)."""
 
     RECLAIM = DIRECT_RECLAIM | KSWAPD_RECLAIM
 
@@ -214,7 +241,7 @@ def gfp_zone(gfp: Gfp) -> ZoneType:
 
 def gfp_migratetype(gfp: Gfp) -> Migratetype:
     """Say the type of a request when pages are grouped by mobility (gfp_migratetype, 6.1)."""
-    if gfp & Gfp.MOVABLE:
+    if gfp & (Gfp.MOVABLE | Gfp.EASYRCLM):
         return Migratetype.MOVABLE
     if gfp & Gfp.RECLAIMABLE:
         return Migratetype.RECLAIMABLE

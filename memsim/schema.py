@@ -114,7 +114,7 @@ class ZoneInfo:
 class Census(NamedTuple):
     """A count of everything at one instant (integers only).
 
-    Z zones, O = 11 orders, M = 6 migratetypes.
+    Z zones, O = 13 orders, M = 6 migratetypes.
     """
 
     free_blocks: NDArray[np.int64]

@@ -11,6 +11,7 @@ from memsim.kernels._jit import CACHE, DISABLED
 from memsim.memory import Memory
 from memsim.memory.setup import MachineSetup, ZoneSetup
 from memsim.mm import MAX_ORDER_NR_PAGES, OP_FREE, Gfp, Migratetype, Use, ZoneType
+from memsim.policies import LINUX_6_1
 from memsim.policies.mobility import Policy
 from memsim.schema import Request
 
@@ -43,7 +44,7 @@ def entry_points() -> dict[str, Callable[[], object]]:
         nofragment=True,
     )
     setup = MachineSetup(zones=(zone,), zonelists=(((0,), (0,)),), cpu_node=(0,))
-    memory = Memory(setup, Policy().tables())
+    memory = Memory(setup, Policy().tables(LINUX_6_1))
     memory.add_requests([Request(Gfp.RECLAIM, Use.KERNEL)])
     memory.add_handles(1)
     one = np.zeros(2, np.uint16)

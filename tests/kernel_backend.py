@@ -8,7 +8,7 @@ from memsim.kernels import layout as L
 from memsim.memory import Memory
 from memsim.memory.setup import MachineSetup, ZoneSetup
 from memsim.mm import OP_FREE, Gfp, Migratetype, Status, Use, ZoneType
-from memsim.policies import mobility, none
+from memsim.policies import LINUX_6_1, mobility, none
 from memsim.schema import Request
 
 CAPACITY = 1 << 16
@@ -67,7 +67,7 @@ class KernelMachine:
             zonelists=tuple(lists.get(nid, ((), ())) for nid in nodes),
             cpu_node=spec.cpu_nid,
         )
-        self.memory = Memory(setup, policy.tables())
+        self.memory = Memory(setup, policy.tables(LINUX_6_1))
         for block, kind in spec.pageblocks.items():
             self.memory.mem.pageblocks[block] = kind
         for z, zone in enumerate(spec.zones):

@@ -8,6 +8,7 @@ import numpy as np
 from memsim.memory import MachineSetup, Memory, ZoneSetup
 from memsim.mm import OP_FREE, ZoneType
 from memsim.plugins import find, model_of
+from memsim.policies import LINUX_6_1
 from memsim.schema import AllocBatch
 from memsim.workloads import Context
 
@@ -91,7 +92,7 @@ def small_memory(nodes=3, pages=1 << 16):
     )
     lists = [tuple((n + k) % nodes for k in range(nodes)) for n in range(nodes)]
     setup = MachineSetup(zones, tuple((row, row[:1]) for row in lists), (0, 0, 1, 1))
-    memory = Memory(setup, find("policies", "mobility").Policy().tables())
+    memory = Memory(setup, find("policies", "mobility").Policy().tables(LINUX_6_1))
     for z, s in enumerate(starts):
         memory.free_boot_range(z, s, s + pages)
     return memory

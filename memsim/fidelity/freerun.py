@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsim.kernels import layout as L
-from memsim.kernels.layout import PolicyTables
+from memsim.kernels.placement import PolicyTables
 from memsim.memory import Memory
 from memsim.memory.start import present_pageblocks, restore
 from memsim.mm import OP_FREE, PAGEBLOCK_ORDER, Migratetype, Status, gfp_from_text, gfp_migratetype
-from memsim.policies import mobility, none
+from memsim.policies import LINUX_6_1, mobility, none
 from memsim.traces import TraceTable
 from memsim.traces.capture import CaptureState
 from memsim.workloads.replay import TraceRequests
@@ -81,8 +81,8 @@ def free_run(
     state: CaptureState, trace: TraceTable, requests: TraceRequests, switch: int | None
 ) -> Prediction:
     """Predict the outcome of all requests; ``switch`` is the event that ends grouping."""
-    grouped: PolicyTables = mobility.Policy().tables()
-    ungrouped: PolicyTables = none.Policy().tables()
+    grouped: PolicyTables = mobility.Policy().tables(LINUX_6_1)
+    ungrouped: PolicyTables = none.Policy().tables(LINUX_6_1)
     memory = restore(state, ungrouped if state.group_by_mobility_disabled else grouped)
     memory.add_requests(requests.requests)
     memory.add_handles(requests.handles)

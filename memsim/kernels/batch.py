@@ -26,9 +26,7 @@ from memsim.kernels.layout import (
     REQ_THISNODE,
     REQUEST_FIELDS,
     Mem,
-    PolicyTables,
     pointers,
-    policy_pointers,
 )
 from memsim.kernels.page_alloc import (
     WOULD_RECLAIM,
@@ -38,7 +36,8 @@ from memsim.kernels.page_alloc import (
     prep_new_page,
 )
 from memsim.kernels.pcp import drain_pages_zone
-from memsim.mm import OP_FREE, PAGEBLOCK_ORDER, Status
+from memsim.kernels.placement import PolicyTables, policy_pointers
+from memsim.mm import OP_FREE, Status
 
 FREED = int(Status.FREED)
 NOT_HELD = int(Status.NOT_HELD)
@@ -80,7 +79,7 @@ def batch_pointers(batch: Batch) -> Batch:
 def prefetch_block(m: Mem, pfn: int, order: int) -> None:
     """Ask for what freeing a block will touch: its links, and the marks of its next buddies."""
     prefetch(m.links, pfn)
-    prefetch(m.pageblocks, pfn >> PAGEBLOCK_ORDER)
+    prefetch(m.pageblocks, pfn >> m.pageblock_order)
     prefetch(m.state, pfn)
     prefetch(m.state, pfn ^ (1 << order))
     prefetch(m.state, pfn ^ (2 << order))

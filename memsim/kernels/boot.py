@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from memsim.kernels._jit import kernel, ptr
 from memsim.kernels.buddy import add_to_free_list, free_one_page
 from memsim.kernels.layout import Mem, pageblock_type, pointers
-from memsim.mm import MAX_PAGE_ORDER
 
 
 @kernel
@@ -19,7 +18,7 @@ def free_boot_blocks(mem: Mem, z: int, start: int, end: int) -> None:
     """
     m = pointers(mem)
     while start < end:
-        order = MAX_PAGE_ORDER
+        order = m.max_page_order
         while order > 0 and (start & ((1 << order) - 1) or start + (1 << order) > end):
             order -= 1
         free_one_page(m, z, 0, start, order, pageblock_type(m, start), True)

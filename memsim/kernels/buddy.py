@@ -6,9 +6,10 @@ of another type than its pageblock's; nothing here derives the one from the othe
 
 from __future__ import annotations
 
-from memsim.kernels._jit import ctz, inline
+from memsim.kernels._jit import ctz, helper, inline
 from memsim.kernels.layout import (
     FREE_ORDER_MASK,
+    LIST_PROBES,
     LOG_ZONE_LOCKED,
     P_CMA_DIFF,
     P_STAT_DIFF,
@@ -19,6 +20,7 @@ from memsim.kernels.layout import (
     Z_NR_FREE_CMA,
     Z_NR_FREE_PAGES,
     Z_STAT_THRESHOLD,
+    Z_VMSTAT,
     ZONE_FIELDS,
     Mem,
     free_head,
@@ -138,8 +140,10 @@ def rmqueue_smallest(m: Mem, z: int, order: int, migratetype: int) -> int:
     """
     orders = free_mask(m, z, migratetype) >> order
     if orders == 0:
+        zone_add(m, z, Z_VMSTAT + LIST_PROBES, m.max_page_order + 1 - order)
         return -1
     current = order + ctz(orders)
+    zone_add(m, z, Z_VMSTAT + LIST_PROBES, current + 1 - order)
     pfn = free_head(m, z, current, migratetype)
     del_page_from_free_list(m, z, pfn, current)
     expand(m, z, pfn, order, current, migratetype)
@@ -165,6 +169,36 @@ def buddy_merge_likely(m: Mem, pfn: int, order: int) -> bool:
     return (int(m.state[higher_buddy]) & FREE_ORDER_MASK) == order + 2
 
 
+@helper
+def merge_large(m: Mem, z: int, pfn: int, order: int) -> tuple[int, int]:
+    """Go on merging from order 10 where blocks may be larger; return pfn and order."""
+    while order < m.max_page_order:
+        buddy = pfn ^ (1 << order)
+        if (int(m.state[state_slot(m, buddy, order)]) & FREE_ORDER_MASK) != order + 1:
+            break
+        del_page_from_free_list(m, z, buddy, order)
+        pfn &= buddy
+        order += 1
+    return pfn, order
+
+
+@inline
+def merge_buddies(m: Mem, z: int, pfn: int, order: int, migratetype: int) -> tuple[int, int]:
+    """Merge a block with its free buddies; return pfn and order of the result, on no list."""
+    while order < MAX_PAGE_ORDER:
+        buddy = pfn ^ (1 << order)
+        if (int(m.state[buddy]) & FREE_ORDER_MASK) != order + 1:
+            return pfn, order
+        if order >= m.pageblock_order and merge_stops(m, buddy, migratetype):
+            return pfn, order
+        del_page_from_free_list(m, z, buddy, order)
+        pfn &= buddy
+        order += 1
+    if order < m.max_page_order:
+        return merge_large(m, z, pfn, order)
+    return pfn, order
+
+
 @inline
 def free_one_page(
     m: Mem, z: int, cpu: int, pfn: int, order: int, migratetype: int, tail: bool
@@ -175,13 +209,5 @@ def free_one_page(
     """
     if migratetype != ISOLATE:
         mod_zone_freepage_state(m, z, cpu, 1 << order, migratetype)
-    while order < MAX_PAGE_ORDER:
-        buddy = pfn ^ (1 << order)
-        if (int(m.state[buddy]) & FREE_ORDER_MASK) != order + 1:
-            break
-        if order >= PAGEBLOCK_ORDER and merge_stops(m, buddy, migratetype):
-            break
-        del_page_from_free_list(m, z, buddy, order)
-        pfn &= buddy
-        order += 1
+    pfn, order = merge_buddies(m, z, pfn, order, migratetype)
     add_to_free_list(m, z, pfn, order, migratetype, tail or buddy_merge_likely(m, pfn, order))

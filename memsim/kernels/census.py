@@ -31,8 +31,6 @@ from memsim.mm import (
     MAX_ORDER_NR_PAGES,
     MAX_PAGE_ORDER,
     MIGRATE_TYPES,
-    PAGEBLOCK_NR_PAGES,
-    PAGEBLOCK_ORDER,
 )
 
 
@@ -59,7 +57,7 @@ def free_order_at(m: Mem, pfn: int) -> int:
     if pfn & (MAX_ORDER_NR_PAGES - 1) == 0:
         top = int(m.state[state_slot(m, pfn, MAX_PAGE_ORDER)]) & FREE_ORDER_MASK
         if top:
-            return MAX_PAGE_ORDER
+            return top - 1
     return (int(m.state[pfn]) & FREE_ORDER_MASK) - 1
 
 
@@ -80,7 +78,7 @@ def count_zone(
 ) -> None:
     """Count a zone's pages [start, end) in one walk.
 
-    ``free_blocks`` is flat (11 * 6), ``pageblocks`` (6,); ``totals`` receives mixed pageblocks,
+    ``free_blocks`` is flat (13 * 6), ``pageblocks`` (6,); ``totals`` receives mixed pageblocks,
     pages on per-CPU lists, and allocated pages that are on no LRU list.
     """
     m = pointers(mem)
@@ -91,11 +89,11 @@ def count_zone(
     block = -1
     seen = 0
     while pfn < end:
-        if pfn >> PAGEBLOCK_ORDER != block:
+        if pfn >> m.pageblock_order != block:
             if seen & (seen - 1):
                 total[0] += 1
             seen = 0
-            block = pfn >> PAGEBLOCK_ORDER
+            block = pfn >> m.pageblock_order
             blocks[pageblock_type(m, pfn)] += 1
         order = free_order_at(m, pfn)
         if order >= 0:
@@ -114,8 +112,8 @@ def count_zone(
                 total[1] += 1 << order
             else:
                 order = 0
-        if order > PAGEBLOCK_ORDER:
-            blocks[pageblock_type(m, pfn + PAGEBLOCK_NR_PAGES)] += 1
+        for other in range(1, 1 << max(order - m.pageblock_order, 0)):
+            blocks[pageblock_type(m, pfn + (other << m.pageblock_order))] += 1
         pfn += 1 << order
     if seen & (seen - 1):
         total[0] += 1

@@ -20,8 +20,6 @@ from memsim.kernels.layout import (
     EXTFRAG_FRAGMENTING,
     FREE_ORDER_MASK,
     LOG_EXTFRAG,
-    OPT_BOOST,
-    OPT_CMA,
     PAGE_LRU,
     PAGEBLOCKS_CLAIMED,
     PAGES_STOLEN,
@@ -37,7 +35,6 @@ from memsim.kernels.layout import (
     Z_VMSTAT,
     Z_WMARK,
     Mem,
-    PolicyTables,
     free_head,
     free_mask,
     log_event,
@@ -46,6 +43,7 @@ from memsim.kernels.layout import (
     zone_get,
     zone_set,
 )
+from memsim.kernels.placement import CLAIM_HALF, CLAIM_WHOLE, OPT_BOOST, OPT_CMA, PolicyTables
 from memsim.mm import (
     MAX_PAGE_ORDER,
     PAGEBLOCK_NR_PAGES,
@@ -69,8 +67,8 @@ ALLOC_KSWAPD = 1 << 9
 @inline
 def fallback_type(m: Mem, tables: PolicyTables, z: int, order: int, migratetype: int) -> int:
     """Return the first type of the fallback table with a block of this order, -1 if none."""
-    first = int(tables.fallback[2 * migratetype])
-    second = int(tables.fallback[2 * migratetype + 1])
+    first = int(tables.fallback[3 * migratetype])
+    second = int(tables.fallback[3 * migratetype + 1])
     if free_mask(m, z, first) >> order & 1:
         return first
     if free_mask(m, z, second) >> order & 1:
@@ -186,8 +184,8 @@ def steal_suitable_fallback(
     elif old == MOVABLE:
         alike = PAGEBLOCK_NR_PAGES - (free + lru)
     zone_add(m, z, Z_VMSTAT + PAGES_STOLEN, move_freepages(m, z, start, end, migratetype))
-    claim = int(tables.claim_always[migratetype]) != 0
-    if claim or free + alike >= PAGEBLOCK_NR_PAGES // 2:
+    rule = int(tables.claim[migratetype])
+    if rule == CLAIM_WHOLE or (rule == CLAIM_HALF and free + alike >= PAGEBLOCK_NR_PAGES // 2):
         m.pageblocks[pfn >> PAGEBLOCK_ORDER] = migratetype
         zone_add(m, z, Z_VMSTAT + PAGEBLOCKS_CLAIMED, 1)
 

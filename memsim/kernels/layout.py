@@ -3,8 +3,8 @@
 Page arrays are indexed by page frame number (pfn) over the whole machine, holes included; they
 start as zeros and so commit memory only where the simulation touches them.
 
-Invariant: zones begin and end at multiples of 1024 pages (or at the edge of RAM), so the buddy of
-a block below order 10 always lies in the block's own zone.
+Invariant: zones begin and end at multiples of the largest block (or at the edge of RAM), so a
+block's buddy always lies in the block's own zone.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ from memsim.mm import (
     MAX_NR_ZONES,
     MAX_PAGE_ORDER,
     MIGRATE_TYPES,
-    NR_PAGE_ORDERS,
+    NR_ORDERS,
     NR_PCP_LISTS,
     NR_WMARK,
-    PAGEBLOCK_ORDER,
 )
 
 # --- Page state: int32 per page -------------------------------------------------------------
@@ -66,6 +65,7 @@ Z_NR_FREE_PAGES = Z_BOOST_FACTOR + 1
 """The zone's global counter; each CPU holds a part of it that has not been folded in."""
 Z_NR_FREE_CMA = Z_NR_FREE_PAGES + 1
 Z_NR_RESERVED_HIGHATOMIC = Z_NR_FREE_CMA + 1
+"""Pages of pageblocks set aside: for HighAtomic requests, or by a policy's own reserve."""
 Z_NR_ISOLATE_PAGEBLOCK = Z_NR_RESERVED_HIGHATOMIC + 1
 Z_STAT_THRESHOLD = Z_NR_ISOLATE_PAGEBLOCK + 1
 Z_NOFRAGMENT = Z_STAT_THRESHOLD + 1
@@ -73,7 +73,7 @@ Z_NOFRAGMENT = Z_STAT_THRESHOLD + 1
 Z_LOWMEM_RESERVE = Z_NOFRAGMENT + 1
 Z_NR_FREE = Z_LOWMEM_RESERVE + MAX_NR_ZONES
 """Listed blocks of each order, all types."""
-Z_FREE_MASK = Z_NR_FREE + NR_PAGE_ORDERS
+Z_FREE_MASK = Z_NR_FREE + NR_ORDERS
 """Per type a bit for each order whose list is not empty."""
 Z_NUMA = Z_FREE_MASK + MIGRATE_TYPES
 """numa_hit, numa_miss, numa_foreign, numa_local, numa_other."""
@@ -88,6 +88,7 @@ ZONE_EVENTS = (
     "extfrag_change_ownership",
     "pageblocks_claimed",
     "pages_stolen",
+    "list_probes",
     "pcp_refills",
     "pcp_drained_blocks",
     "watermark_boosts",
@@ -101,12 +102,13 @@ ZONE_EVENTS = (
     EXTFRAG_CHANGE_OWNERSHIP,
     PAGEBLOCKS_CLAIMED,
     PAGES_STOLEN,
+    LIST_PROBES,
     PCP_REFILLS,
     PCP_DRAINED_BLOCKS,
     WATERMARK_BOOSTS,
     HIGHATOMIC_RESERVED_BLOCKS,
 ) = range(len(ZONE_EVENTS))
-ZONE_FIELDS = 64
+ZONE_FIELDS = 128
 assert Z_VMSTAT + len(ZONE_EVENTS) <= ZONE_FIELDS
 
 # --- Machine-wide counters: int64 -------------------------------------------------------------
@@ -136,8 +138,14 @@ P_STAT_DIFF = 4
 """vm_stat_diff[NR_FREE_PAGES]: this CPU's part of the zone's free count."""
 P_CMA_DIFF = 5
 """vm_stat_diff[NR_FREE_CMA_PAGES]."""
-P_LISTS = 8
-"""NR_PCP_LISTS groups of (head, length, offset in rings, capacity - 1)."""
+P_LOW = 6
+"""2.6.14: pages at which a hot list is refilled; P_HIGH and P_BATCH are those of hot lists,
+and each list is held against them by itself."""
+P_COLD_HIGH = 7
+P_COLD_BATCH = 8
+P_LISTS = 9
+"""NR_PCP_LISTS groups of (head, length, offset in rings, capacity - 1); in 2.6.14 the first four
+are two hot and two cold ones (PolicyTables.pcp_of)."""
 PCP_FIELDS = P_LISTS + 4 * NR_PCP_LISTS
 
 # --- Request row: int64 -----------------------------------------------------------------------
@@ -159,6 +167,7 @@ REQ_MEMALLOC = 32
 REQ_THISNODE = 64
 REQ_LRU = 128
 REQ_NO_CMA = 256
+REQ_COLD = 512
 
 # --- Log of the trace events that a batch caused: int32 rows ------------------------------------
 LOG_FIELDS = 8
@@ -173,37 +182,19 @@ LRU_FIELDS = LRU_BATCH + 1
 MIGRATE_STRIDE = 8
 
 
-class PolicyTables(NamedTuple):
-    """What a placement policy decides, as the kernels read it (T = 3 types that requests have)."""
-
-    type_of_request: NDArray[np.int32]
-    """(T,) type of a request by the mobility that its gfp flags ask for."""
-    fallback: NDArray[np.int32]
-    """(T * 2,) types to look at next, in order."""
-    whole_from: NDArray[np.int32]
-    """(T,) smallest order of a foreign block whose pageblock may be taken whole."""
-    claim_always: NDArray[np.int32]
-    """(T,) 1: taking whole always changes the pageblock's type; 0: only by the half rule."""
-    options: NDArray[np.int32]
-    """OPT_*: which of the optional mechanisms are on."""
-
-
-OPT_NOFRAGMENT, OPT_BOOST, OPT_HIGHATOMIC, OPT_CMA = range(4)
-
-
 class Mem(NamedTuple):
     """All state of a machine's physical memory (N pages, Z zones, C CPUs, L nodes)."""
 
     links: NDArray[np.int32]
     """Free-list links. A block of order < 10 at pfn p uses next at p & ~1 and prev at p | 1 (only
-    one page of an order-0 buddy pair can head a free block); order-10 blocks follow at
+    one page of an order-0 buddy pair can head a free block); those of order 10 and more follow at
     N + 2 * (p >> 10), then a sentinel pair per (zone, order, type)."""
     state: NDArray[np.int32]
-    """(N + N/1024,) page state; free order-10 blocks at N + (p >> 10)."""
+    """(N + N/1024,) page state; free blocks of order 10 and more at N + (p >> 10)."""
     rmap: NDArray[np.int32]
     """(N,) handle of the allocated block that the page heads."""
     pageblocks: NDArray[np.uint8]
-    """(N/512,) migratetype of each pageblock."""
+    """(N >> pageblock_order,) migratetype of each pageblock."""
     zone_of: NDArray[np.uint8]
     """(N/1024,) zone of each 4 MiB, 255 where there is none."""
     zones: NDArray[np.int64]
@@ -226,6 +217,10 @@ class Mem(NamedTuple):
     """N, a multiple of 1024."""
     nr_cpus: int
     nr_zones: int
+    max_page_order: int
+    """Order of the largest block: 10, or 12 on the ppc64 of 2005."""
+    pageblock_order: int
+    """Order of the unit that has a type: 9 in 6.1, ``max_page_order`` in 2005."""
 
 
 @inline
@@ -249,18 +244,8 @@ def pointers(mem: Mem) -> Mem:
         mem.nr_pages,
         mem.nr_cpus,
         mem.nr_zones,
-    )
-
-
-@inline
-def policy_pointers(tables: PolicyTables) -> PolicyTables:
-    """Take the pointers of a policy's tables."""
-    return PolicyTables(
-        ptr(tables.type_of_request),
-        ptr(tables.fallback),
-        ptr(tables.whole_from),
-        ptr(tables.claim_always),
-        ptr(tables.options),
+        mem.max_page_order,
+        mem.pageblock_order,
     )
 
 
@@ -280,7 +265,7 @@ def state_slot(m: Mem, pfn: int, order: int) -> int:
 def sentinel(m: Mem, z: int, order: int, migratetype: int) -> int:
     """Say where the head of a free list lies."""
     first = m.nr_pages + (m.nr_pages >> MAX_PAGE_ORDER << 1)
-    return first + 2 * ((z * NR_PAGE_ORDERS + order) * MIGRATE_STRIDE + migratetype)
+    return first + 2 * ((z * NR_ORDERS + order) * MIGRATE_STRIDE + migratetype)
 
 
 @inline
@@ -305,7 +290,7 @@ def page_zone(m: Mem, pfn: int) -> int:
 @inline
 def pageblock_type(m: Mem, pfn: int) -> int:
     """Return the migratetype of the pageblock that holds a page."""
-    return int(m.pageblocks[pfn >> PAGEBLOCK_ORDER])
+    return int(m.pageblocks[pfn >> m.pageblock_order])
 
 
 @inline
@@ -354,7 +339,7 @@ def log_event(
 def new_links(nr_pages: int, nr_zones: int) -> NDArray[np.int32]:
     """Return links with every free list empty (each sentinel points at itself)."""
     first = nr_pages + (nr_pages >> MAX_PAGE_ORDER << 1)
-    n = 2 * nr_zones * NR_PAGE_ORDERS * MIGRATE_STRIDE
+    n = 2 * nr_zones * NR_ORDERS * MIGRATE_STRIDE
     links: NDArray[Any] = np.zeros(first + n, np.int32)
     links[first:] = np.repeat(np.arange(first, first + n, 2), 2)
     return links

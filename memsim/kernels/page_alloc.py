@@ -43,9 +43,6 @@ from memsim.kernels.layout import (
     NUMA_LOCAL,
     NUMA_MISS,
     NUMA_OTHER,
-    OPT_CMA,
-    OPT_HIGHATOMIC,
-    OPT_NOFRAGMENT,
     ORDER_MASK,
     ORDER_SHIFT,
     PAGE_ALLOCATED,
@@ -77,7 +74,6 @@ from memsim.kernels.layout import (
     Z_VMSTAT,
     Z_WMARK,
     Mem,
-    PolicyTables,
     free_mask,
     page_type,
     page_zone,
@@ -87,6 +83,7 @@ from memsim.kernels.layout import (
     zone_set,
 )
 from memsim.kernels.pcp import free_unref_page_commit, rmqueue_pcplist
+from memsim.kernels.placement import OPT_CMA, OPT_HIGHATOMIC, OPT_NOFRAGMENT, PolicyTables
 from memsim.kernels.swap import folio_add_lru, lru_add_drain_page
 from memsim.mm import (
     MIGRATE_PCPTYPES,

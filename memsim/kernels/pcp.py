@@ -33,13 +33,13 @@ from memsim.kernels.layout import (
     Z_NR_ISOLATE_PAGEBLOCK,
     Z_VMSTAT,
     Mem,
-    PolicyTables,
     log_event,
     page_type,
     pageblock_type,
     zone_add,
     zone_get,
 )
+from memsim.kernels.placement import PolicyTables
 from memsim.mm import (
     MIGRATE_PCPTYPES,
     NR_LOWORDER_PCP_LISTS,

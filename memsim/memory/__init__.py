@@ -16,7 +16,9 @@ from memsim.kernels import batch as batch_kernels
 from memsim.kernels import boot as boot_kernels
 from memsim.kernels import census as census_kernels
 from memsim.kernels import layout as L
+from memsim.kernels.placement import OPT_BOOT_TYPE, PolicyTables
 from memsim.memory.invariants import Accounts, violations
+from memsim.memory.requests import request_row
 from memsim.memory.setup import (
     PCP_SLACK,
     MachineSetup,
@@ -28,19 +30,14 @@ from memsim.memory.setup import (
 )
 from memsim.mm import (
     MAX_ORDER_NR_PAGES,
-    MAX_PAGE_ORDER,
     MIGRATE_PCPTYPES,
     MIGRATE_TYPES,
     NR_LOWORDER_PCP_LISTS,
-    NR_PAGE_ORDERS,
-    PAGEBLOCK_NR_PAGES,
+    NR_ORDERS,
     PAGEBLOCK_ORDER,
     ZONE_NAMES,
-    Gfp,
+    ZONE_NAMES_2005,
     Migratetype,
-    ZoneType,
-    gfp_migratetype,
-    gfp_zone,
 )
 from memsim.schema import Census, HeldBlocks, Outcome, Request, ZoneInfo
 
@@ -55,11 +52,12 @@ class Memory:
     A new Memory holds no free page: give it some with ``free_boot_range`` or ``place_free``.
     """
 
-    def __init__(self, setup: MachineSetup, tables: L.PolicyTables) -> None:
+    def __init__(self, setup: MachineSetup, tables: PolicyTables) -> None:
         top = max(z.end_pfn for z in setup.zones)
         self.setup = setup
         self.tables = tables
-        self.nr_pages = -(-top // MAX_ORDER_NR_PAGES) * MAX_ORDER_NR_PAGES
+        largest = 1 << setup.max_page_order
+        self.nr_pages = -(-top // largest) * largest
         self.page_table = np.zeros(0, np.int32)
         self._requests: tuple[Request, ...] = ()
         self._rows = np.zeros(0, np.int64)
@@ -75,7 +73,9 @@ class Memory:
             links=L.new_links(n, len(zones)),
             state=np.zeros(n + n // MAX_ORDER_NR_PAGES, np.int32),
             rmap=np.zeros(n, np.int32),
-            pageblocks=np.full(n // PAGEBLOCK_NR_PAGES, Migratetype.MOVABLE, np.uint8),
+            pageblocks=np.full(
+                n >> self.setup.pageblock_order, self.tables.options[OPT_BOOT_TYPE], np.uint8
+            ),
             zone_of=zone_of_pages(zones, n),
             zones=zone_rows(zones),
             pcps=pcps,
@@ -89,6 +89,8 @@ class Memory:
             nr_pages=n,
             nr_cpus=cpus,
             nr_zones=len(zones),
+            max_page_order=self.setup.max_page_order,
+            pageblock_order=self.setup.pageblock_order,
         )
 
     # --- setting up ---------------------------------------------------------------------
@@ -158,27 +160,14 @@ class Memory:
         self._rows = np.concatenate([self._rows, self._request_rows(requests)])
         return first
 
-    def set_policy(self, tables: L.PolicyTables) -> None:
+    def set_policy(self, tables: PolicyTables) -> None:
         """Go on under another policy; what has been allocated stays where it is."""
         self.tables = tables
         self._rows = self._request_rows(self._requests)
 
     def _request_rows(self, requests: Sequence[Request]) -> NDArray[np.int64]:
-        rows = [self._request_row(request) for request in requests]
+        rows = [request_row(request, self.tables, self.setup.mechanism) for request in requests]
         return np.array(rows, np.int64).reshape(-1)
-
-    def _request_row(self, request: Request) -> list[int]:
-        mobility = gfp_migratetype(request.gfp)
-        nodes = -1 if request.nodes is None else sum(1 << n for n in request.nodes)
-        preferred = -1 if request.preferred is None else request.preferred
-        return [
-            int(self.tables.type_of_request[mobility]),
-            int(mobility),
-            int(gfp_zone(request.gfp)),
-            _request_flags(request),
-            preferred,
-            nodes,
-        ]
 
     def add_handles(self, count: int) -> int:
         """Make room for handles; return the first."""
@@ -195,7 +184,7 @@ class Memory:
         is a pfn of -1.
         """
         held, (pfns, orders) = 0, blocks
-        for order in range(MAX_PAGE_ORDER, -1, -1):
+        for order in range(self.setup.max_page_order, -1, -1):
             which = np.flatnonzero((orders == order) & (pfns >= 0) & (pfns & (1 << order) - 1 == 0))
             which = which[pfns[which] + (1 << order) <= self.nr_pages]
             pages = pfns[which, None] + np.arange(1 << order)
@@ -291,15 +280,18 @@ class Memory:
             counters[name] = int(zones[:, L.Z_NUMA + i].sum())
         for i, name in enumerate(L.ZONE_EVENTS):
             counters[name] = int(zones[:, L.Z_VMSTAT + i].sum())
-        for zone_type in ZoneType:
+        for zone_type, name in enumerate(self._zone_names):
             of_type = zones[zones[:, L.Z_TYPE] == zone_type]
-            name = f"pgalloc_{ZONE_NAMES[zone_type].lower()}"
-            counters[name] = int(of_type[:, L.Z_VMSTAT + L.PGALLOC].sum())
+            counters[f"pgalloc_{name.lower()}"] = int(of_type[:, L.Z_VMSTAT + L.PGALLOC].sum())
         del counters["pgalloc"]
         for i, name in enumerate(L.SYSTEM_EVENTS):
             counters[name] = int(self.mem.events[i])
         counters["nr_free_pages"] = sum(map(self.nr_free_pages, range(len(zones))))
         return counters
+
+    @property
+    def _zone_names(self) -> tuple[str, ...]:
+        return ZONE_NAMES if self.setup.mechanism == "linux-6.1" else ZONE_NAMES_2005
 
     def zone_vmstat(self) -> tuple[Mapping[str, int], ...]:
         """Return the NUMA counters of each zone by name."""
@@ -334,7 +326,7 @@ class Memory:
     def census(self) -> Census:
         """Count everything as it is now."""
         n = len(self.setup.zones)
-        free = np.zeros((n, NR_PAGE_ORDERS, MIGRATE_TYPES), np.int64)
+        free = np.zeros((n, NR_ORDERS, MIGRATE_TYPES), np.int64)
         blocks = np.zeros((n, MIGRATE_TYPES), np.int64)
         totals = np.zeros((n, 3), np.int64)
         unmovable = np.zeros(n, np.int64)
@@ -368,18 +360,3 @@ class Memory:
         totals: NDArray[np.int64],
     ) -> None:
         census_kernels.count_zone(self.mem, start, end, free.reshape(-1), blocks, totals)
-
-
-def _request_flags(request: Request) -> int:
-    pairs = (
-        (Gfp.HIGH, L.REQ_HIGH),
-        (Gfp.ATOMIC, L.REQ_ATOMIC),
-        (Gfp.DIRECT_RECLAIM, L.REQ_DIRECT_RECLAIM),
-        (Gfp.KSWAPD_RECLAIM, L.REQ_KSWAPD_RECLAIM),
-        (Gfp.NOMEMALLOC, L.REQ_NOMEMALLOC),
-        (Gfp.MEMALLOC, L.REQ_MEMALLOC),
-        (Gfp.THISNODE, L.REQ_THISNODE),
-    )
-    flags = sum(bit for gfp, bit in pairs if request.gfp & gfp)
-    flags |= L.REQ_LRU if request.lru else 0
-    return flags | (0 if request.cma else L.REQ_NO_CMA)

@@ -15,7 +15,7 @@ from memsim.mm import (
     MIGRATE_PCPTYPES,
     MIGRATE_TYPES,
     NR_LOWORDER_PCP_LISTS,
-    NR_PAGE_ORDERS,
+    NR_ORDERS,
     NR_PCP_LISTS,
     PAGEBLOCK_ORDER,
     Migratetype,
@@ -44,7 +44,7 @@ class Blocks(NamedTuple):
 def listed_blocks(memory: Memory, zone: int) -> Blocks:
     """Return all blocks on a zone's free lists, with the type of the list."""
     parts = []
-    for order in range(NR_PAGE_ORDERS):
+    for order in range(NR_ORDERS):
         for kind in range(MIGRATE_TYPES):
             pfns = memory.free_list(zone, order, kind).astype(np.int64)
             parts.append((pfns, np.full(len(pfns), order), np.full(len(pfns), kind)))
@@ -101,7 +101,7 @@ def _zone(memory: Memory, z: int, free: Blocks, cached: Blocks) -> Iterator[str]
     cma = int((1 << free.order[free.migratetype == Migratetype.CMA]).sum())
     if cma != memory.nr_free_cma(z):
         yield f"nr_free_cma is {memory.nr_free_cma(z)}, the lists hold {cma}"
-    for order in range(NR_PAGE_ORDERS):
+    for order in range(NR_ORDERS):
         listed = int(np.count_nonzero(free.order == order))
         if memory.zone_field(z, L.Z_NR_FREE + order) != listed:
             yield f"nr_free of order {order} is not the {listed} blocks on the lists"
@@ -123,10 +123,11 @@ def _unmerged(memory: Memory, free: Blocks) -> Iterator[str]:
     order_of = dict(zip(free.pfn.tolist(), free.order.tolist(), strict=True))
     for pfn, order in order_of.items():
         buddy = pfn ^ (1 << order)
-        if order == MAX_PAGE_ORDER or order_of.get(buddy) != order or buddy < pfn:
+        if order == memory.setup.max_page_order or order_of.get(buddy) != order or buddy < pfn:
             continue
-        types = memory.mem.pageblocks[[pfn >> PAGEBLOCK_ORDER, buddy >> PAGEBLOCK_ORDER]]
-        if order < PAGEBLOCK_ORDER or max(types) < MIGRATE_PCPTYPES:
+        unit = memory.setup.pageblock_order
+        types = memory.mem.pageblocks[[pfn >> unit, buddy >> unit]]
+        if order < unit or max(types) < MIGRATE_PCPTYPES:
             yield f"free buddies {pfn:#x} and {buddy:#x} of order {order} did not merge"
 
 
@@ -135,7 +136,7 @@ def _marks(memory: Memory, free: list[Blocks], cached: list[Blocks]) -> Iterator
     state = memory.mem.state
     listed = Blocks(*(np.concatenate(column) for column in zip(*free, strict=True)))
     top = memory.nr_pages + listed.pfn // MAX_ORDER_NR_PAGES
-    slot = np.where(listed.order == MAX_PAGE_ORDER, top, listed.pfn)
+    slot = np.where(listed.order >= MAX_PAGE_ORDER, top, listed.pfn)
     if np.any(state[slot] != (listed.order + 1 | listed.migratetype << L.TYPE_SHIFT)):
         yield "a block on a free list has another mark than its list"
     if np.count_nonzero(state & L.FREE_ORDER_MASK) != len(listed.pfn):

@@ -17,8 +17,11 @@ from memsim.mm import (
     NR_PCP_LISTS,
     PAGEBLOCK_ORDER,
     ZONE_NAMES,
+    ZONE_NAMES_2005,
     ZoneType,
+    ZoneType2005,
 )
+from memsim.profiles import Mechanism
 
 NO_ZONE = 255
 PCP_SLACK = 4096
@@ -30,7 +33,7 @@ class ZoneSetup:
     """What a zone is at the start; all sizes in pages."""
 
     node: int
-    zone_type: ZoneType
+    zone_type: ZoneType | ZoneType2005
     start_pfn: int
     end_pfn: int
     present: int
@@ -44,6 +47,10 @@ class ZoneSetup:
     nofragment: bool
     """The fast path avoids fragmentation when this zone is preferred."""
     boost_factor: int = 15000
+    pcp_low: int = 0
+    """2.6.14: pages at which a hot list is refilled; high and batch are those of hot lists."""
+    pcp_cold_high: int = 0
+    pcp_cold_batch: int = 0
     ranges: tuple[tuple[int, int], ...] = ()
     """Half-open pfn ranges that are the zone's own, at multiples of 1024 pages or the zone's ends;
     empty: the whole span. DIMMs let the spans of two nodes' zones overlap."""
@@ -56,7 +63,8 @@ class ZoneSetup:
     @property
     def name(self) -> str:
         """The zone's name in /proc."""
-        return ZONE_NAMES[self.zone_type]
+        names = ZONE_NAMES if isinstance(self.zone_type, ZoneType) else ZONE_NAMES_2005
+        return names[self.zone_type]
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,9 @@ class MachineSetup:
     cpu_node: tuple[int, ...]
     hotpluggable: tuple[tuple[int, int], ...] = ()
     """Half-open pfn ranges that are meant to be removed."""
+    mechanism: Mechanism = "linux-6.1"
+    max_page_order: int = MAX_PAGE_ORDER
+    pageblock_order: int = PAGEBLOCK_ORDER
 
 
 def zone_rows(zones: Sequence[ZoneSetup]) -> NDArray[np.int64]:
@@ -102,7 +113,12 @@ def pcp_rows(zones: Sequence[ZoneSetup], cpus: int) -> tuple[NDArray[np.int64], 
     for z, zone in enumerate(zones):
         for cpu in range(cpus):
             row = rows[z, cpu]
-            row[L.P_HIGH], row[L.P_BATCH] = zone.pcp_high, zone.pcp_batch
+            row[L.P_HIGH], row[L.P_BATCH], row[L.P_LOW] = (
+                zone.pcp_high,
+                zone.pcp_batch,
+                zone.pcp_low,
+            )
+            row[L.P_COLD_HIGH], row[L.P_COLD_BATCH] = zone.pcp_cold_high, zone.pcp_cold_batch
             for pindex in range(NR_PCP_LISTS):
                 low = pindex < NR_LOWORDER_PCP_LISTS
                 order = pindex // MIGRATE_PCPTYPES if low else PAGEBLOCK_ORDER

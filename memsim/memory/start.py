@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from memsim.errors import InputError, Problem
 from memsim.kernels import layout as L
-from memsim.kernels.layout import PolicyTables
+from memsim.kernels.placement import PolicyTables
 from memsim.memory import Memory
 from memsim.memory.setup import MachineSetup, ZoneSetup
 from memsim.mm import (
@@ -41,6 +41,7 @@ from memsim.mm_init.options import BootOptions, VmOptions
 from memsim.mm_init.watermarks import calculate_normal_threshold
 from memsim.mm_init.zonelists import build_zonelists
 from memsim.mm_init.zones import ZoneSpan
+from memsim.policies import LINUX_6_1
 from memsim.policies.none import Policy as Ungrouped
 from memsim.scenario.cmdline import Cmdline
 from memsim.scenario.machine import Machine, Vm
@@ -116,7 +117,7 @@ def boot(
         block_pages=machine.memory_block_size // PAGE_SIZE,
     )
     if layout.page_group_by_mobility_disabled:
-        tables = Ungrouped().tables()._replace(options=tables.options)
+        tables = Ungrouped().tables(LINUX_6_1)._replace(options=tables.options)
     memory = Memory(_boot_setup(layout, machine.vm.watermark_boost_factor), tables)
     for start_pfn, end_pfn in layout.boot_reserved:
         memory.mem.state[start_pfn:end_pfn] = L.PAGE_RESERVED

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
-
-from memsim.kernels.layout import PolicyTables
+from memsim.kernels.placement import (
+    CLAIM_HALF,
+    OPT_BOOST,
+    OPT_BOOT_TYPE,
+    OPT_CMA,
+    OPT_HIGHATOMIC,
+    OPT_NOFRAGMENT,
+    PolicyTables,
+)
 from memsim.mm import PAGEBLOCK_ORDER, Migratetype
-from memsim.policies import PolicyModel
+from memsim.policies import Kernel, PolicyModel, by_gfp, policy_tables
 
 U, M, R = Migratetype.UNMOVABLE, Migratetype.MOVABLE, Migratetype.RECLAIMABLE
 
@@ -22,18 +28,25 @@ class Policy(PolicyModel):
     """
 
     PROFILES: ClassVar[tuple[str, ...]] = ("linux-6.1",)
+    TYPES: ClassVar[tuple[str, ...]] = ("Unmovable", "Movable", "Reclaimable")
 
     boost: bool = True
     nofragment: bool = True
     highatomic: bool = True
     cma: bool = True
 
-    def tables(self) -> PolicyTables:
+    def tables(self, kernel: Kernel) -> PolicyTables:
         """Return the tables that the kernels read."""
-        return PolicyTables(
-            type_of_request=np.array([U, M, R], np.int32),
-            fallback=np.array([[R, M], [R, U], [U, M]], np.int32).reshape(-1),
-            whole_from=np.array([0, PAGEBLOCK_ORDER // 2, 0], np.int32),
-            claim_always=np.zeros(3, np.int32),
-            options=np.array([self.nofragment, self.boost, self.highatomic, self.cma], np.int32),
+        return policy_tables(
+            by_gfp(U, M, R),
+            fallback=((R, M), (R, U), (U, M)),
+            whole_from=(0, PAGEBLOCK_ORDER // 2, 0),
+            claim=(CLAIM_HALF,) * 3,
+            options={
+                OPT_NOFRAGMENT: self.nofragment,
+                OPT_BOOST: self.boost,
+                OPT_HIGHATOMIC: self.highatomic,
+                OPT_CMA: self.cma,
+                OPT_BOOT_TYPE: M,
+            },
         )

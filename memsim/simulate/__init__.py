@@ -21,6 +21,7 @@ from memsim.kernels import layout as L
 from memsim.memory import Memory
 from memsim.memory.start import start
 from memsim.mm import MAX_PAGE_ORDER, OP_FREE
+from memsim.policies import LINUX_6_1
 from memsim.scenario import Trial, WorkloadSpec
 from memsim.schema import Outcome, Probes, Request, Stream, TrialRecord
 from memsim.simulate.interleave import Interleaved, in_batches, interleave
@@ -96,7 +97,7 @@ class _Run:
         self.memory = start(
             scenario.machine,
             trial.spec.kernel,
-            _model("policies", trial.spec.placement, trial.spec.options).tables(),
+            _model("policies", trial.spec.placement, trial.spec.options).tables(LINUX_6_1),
             scenario.directory,
         )
         self.cpus = _cpus_of_nodes(trial, self.memory)

@@ -7,7 +7,7 @@ from architecture.source_tree import ROOT, imports, python_files
 
 LAYERS = """
     mm units errors
-    kernels
+    kernels profiles
     scenario schema mm_init
     plugins
     policies metrics traces

@@ -15,12 +15,12 @@ from memsim.kernels import layout as L
 from memsim.memory.start import boot, restore, start
 from memsim.mm import Migratetype, ZoneType
 from memsim.mm_init.memblock import BARE
-from memsim.policies import mobility, none
+from memsim.policies import LINUX_6_1, mobility, none
 from memsim.scenario.cmdline import parse_cmdline
 from memsim.scenario.machine import Machine
 from memsim.traces.capture import PAGEBLOCK_OTHER_ZONE, find_state, read_capture, read_state
 
-TABLES = mobility.Policy().tables()
+TABLES = mobility.Policy().tables(LINUX_6_1)
 GIB_PAGES = 1 << 18
 CAPTURES = Path(__file__).parents[1] / "data/captures"
 
@@ -116,7 +116,7 @@ def test_a_machine_too_small_for_grouping_runs_without():
     small = machine(nodes=[{"id": 0, "cpus": "0", "memory": "8MiB"}])
     memory = boot(small, parse_cmdline(""), TABLES, BARE)
     types = memory.tables.type_of_request.tolist()
-    assert types == none.Policy().tables().type_of_request.tolist()
+    assert types == none.Policy().tables(LINUX_6_1).type_of_request.tolist()
     larger = machine(nodes=[{"id": 0, "cpus": "0", "memory": "64MiB"}])
     grouped = boot(larger, parse_cmdline(""), TABLES, BARE).tables.type_of_request
     assert grouped.tolist() == TABLES.type_of_request.tolist()

@@ -8,6 +8,7 @@ from memsim.errors import InputError
 from memsim.memory.start import restore
 from memsim.mm import OP_FREE, Status
 from memsim.plugins import find
+from memsim.policies import LINUX_6_1
 from memsim.traces import TraceEvent
 from memsim.traces.capture import read_capture
 
@@ -58,7 +59,7 @@ def test_all_recorded_requests_are_made_in_order(captures):
 def test_pages_from_before_are_freed_where_the_start_state_holds_them(captures):
     capture = read_capture(captures / "orders")
     stream, events = plan("replay", {"trace": "orders"}, directory=captures, duration=ALL)
-    memory = restore(capture.start, find("policies", "mobility").Policy().tables())
+    memory = restore(capture.start, find("policies", "mobility").Policy().tables(LINUX_6_1))
     first = memory.add_handles(stream.handles)
     assert first == 0
     held = memory.hold(stream.handles - stream.before.handles, stream.before)
@@ -130,7 +131,7 @@ def test_what_is_no_trace_is_refused(tmp_path):
 def test_a_replay_under_another_policy_still_runs(captures):
     capture = read_capture(captures / "frag")
     stream, events = plan("replay", {"trace": "frag"}, directory=captures, duration=5 * SECOND)
-    memory = restore(capture.start, find("policies", "none").Policy().tables())
+    memory = restore(capture.start, find("policies", "none").Policy().tables(LINUX_6_1))
     status = carry_out(memory, stream, [events])
     assert len(status) == len(events.op) > 1000
     assert (status == Status.OK).sum() > 0.9 * (events.op < OP_FREE).sum()

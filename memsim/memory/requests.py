@@ -1,0 +1,61 @@
+"""How a request class becomes a row of the kernels' request table."""
+
+from __future__ import annotations
+
+from memsim.kernels import layout as L
+from memsim.kernels.placement import PolicyTables
+from memsim.mm import Gfp, Use, ZoneType, ZoneType2005, gfp_migratetype, gfp_zone
+from memsim.profiles import Mechanism
+from memsim.schema import Request
+
+EASYRCLM_USES = frozenset({Use.ANON, Use.PAGE_CACHE, Use.BUFFERS, Use.EXEC})
+"""What the patches of 2005 marked __GFP_EASYRCLM (spec history-2005 2.1, "Flag users")."""
+_FLAGS = (
+    (Gfp.HIGH, L.REQ_HIGH),
+    (Gfp.ATOMIC, L.REQ_ATOMIC),
+    (Gfp.DIRECT_RECLAIM, L.REQ_DIRECT_RECLAIM),
+    (Gfp.KSWAPD_RECLAIM, L.REQ_KSWAPD_RECLAIM),
+    (Gfp.NOMEMALLOC, L.REQ_NOMEMALLOC),
+    (Gfp.MEMALLOC, L.REQ_MEMALLOC),
+    (Gfp.THISNODE, L.REQ_THISNODE),
+    (Gfp.COLD, L.REQ_COLD),
+)
+
+
+def request_row(request: Request, tables: PolicyTables, mechanism: Mechanism) -> list[int]:
+    """Return the fields of a request (layout.R_*)."""
+    mobility = gfp_migratetype(request.gfp)
+    nodes = -1 if request.nodes is None else sum(1 << n for n in request.nodes)
+    preferred = -1 if request.preferred is None else request.preferred
+    old = mechanism == "linux-2.6.14"
+    return [
+        int(tables.type_of_request[3 * request.use + mobility]),
+        int(mobility),
+        int(gfp_zone_2005(request) if old else gfp_zone(request.gfp)),
+        _request_flags(request),
+        preferred,
+        nodes,
+    ]
+
+
+def gfp_zone_2005(request: Request) -> ZoneType | ZoneType2005:
+    """Say the highest zone that a request may use in 2005 (spec linux-2.6.14 1.2, linux-mm 10.5).
+
+    What must be directly mapped (no __GFP_HIGHMEM) stays out of ZONE_EASYRCLM, whatever its use.
+    """
+    if request.gfp & Gfp.DMA:
+        return ZoneType2005.DMA
+    if request.gfp & Gfp.DMA32:
+        return ZoneType2005.DMA32
+    if not request.gfp & Gfp.HIGHMEM:
+        return ZoneType2005.NORMAL
+    easy = request.use in EASYRCLM_USES or request.gfp & Gfp.EASYRCLM
+    return ZoneType2005.EASYRCLM if easy else ZoneType2005.HIGHMEM
+
+
+def _request_flags(request: Request) -> int:
+    flags = sum(bit for gfp, bit in _FLAGS if request.gfp & gfp)
+    if request.use == Use.PAGE_CACHE and not request.gfp & Gfp.WRITE:
+        flags |= L.REQ_COLD
+    flags |= L.REQ_LRU if request.lru else 0
+    return flags | (0 if request.cma else L.REQ_NO_CMA)
