@@ -49,7 +49,7 @@ class AllocBatch(NamedTuple):
     time: NDArray[np.int64]
     """Nanoseconds since the start of the trial."""
     op: NDArray[np.uint8]
-    """Order 0..10, plus mm.OP_FREE for a free of that order."""
+    """Order; for a free of that order plus mm.OP_FREE, and mm.OP_COLD if it is of cold pages."""
     request: NDArray[np.uint16]
     """Row of the stream's ``requests``; ignored by frees."""
     cpu: NDArray[np.uint16]

@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 
 from memsim.memory import MachineSetup, Memory, ZoneSetup
-from memsim.mm import OP_FREE, ZoneType
+from memsim.mm import OP_COLD, OP_FREE, ZoneType
 from memsim.plugins import find, model_of
 from memsim.policies import LINUX_6_1
 from memsim.schema import AllocBatch
@@ -64,7 +64,7 @@ def faults(stream, events):
             held[handle] = op
         elif handle not in held:
             wrong.add("freed but not held")
-        elif held.pop(handle) not in (None, op - OP_FREE):
+        elif held.pop(handle) not in (None, op & ~(OP_FREE | OP_COLD)):
             wrong.add("freed with another order")
     return wrong
 

@@ -20,7 +20,7 @@ from memsim.errors import TrialError
 from memsim.kernels import layout as L
 from memsim.memory import Memory
 from memsim.memory.start import start
-from memsim.mm import MAX_PAGE_ORDER, OP_FREE
+from memsim.mm import MAX_PAGE_ORDER, OP_COLD, OP_FREE, PAGEBLOCK_ORDER
 from memsim.policies import LINUX_6_1
 from memsim.scenario import Trial, WorkloadSpec
 from memsim.schema import Outcome, Probes, Request, Stream, TrialRecord
@@ -175,8 +175,9 @@ class _Run:
     def _check_events(self, events: Interleaved) -> None:
         stream, (_, op, request, cpu, handle) = events
         allocates = op < OP_FREE
+        largest = self.memory.setup.max_page_order
         wrong = (
-            ((op & ~np.uint8(OP_FREE)) > MAX_PAGE_ORDER)
+            (np.where(allocates, op, op & ~np.uint8(OP_FREE | OP_COLD)) > largest)
             | (allocates & (request >= self.counts[stream]))
             | (cpu >= len(self.memory.setup.cpu_node))
             | (handle < 0)
@@ -209,7 +210,8 @@ class _Run:
 
     def _sample(self, time_ns: int) -> None:
         for z, zone in enumerate(self.memory.setup.zones):
-            nr_free = [self.memory.zone_field(z, L.Z_NR_FREE + k) for k in (9, 10)]
+            large = range(PAGEBLOCK_ORDER, self.memory.setup.max_page_order + 1)
+            nr_free = [self.memory.zone_field(z, L.Z_NR_FREE + order) for order in large]
             self.timeline.append(
                 Sample(
                     time_ns,

@@ -20,6 +20,7 @@ class Fault(IntEnum):
     PAGE = 0
     HUGE = 1
     TABLE = 2
+    ARGUMENT = 3
 
 
 class Targets(NamedTuple):
@@ -76,12 +77,12 @@ class Mempolicy(BaseModel):
             # have memory for page tables (apply_policy_zone, mm/mempolicy.c, 6.1).
             preferred = node if self.bind is None or node in self.bind else self.bind[0]
             return Request(_TABLE, Use.PAGE_TABLE, preferred=preferred)
-        gfp = _PAGE
+        gfp, use = _PAGE, Use.EXEC if fault == Fault.ARGUMENT else Use.ANON
         if fault == Fault.HUGE:
             # Unlike Linux: a huge page that cannot be had is not made up for by small ones (nor,
             # without bind and interleave, asked for on other nodes).
             gfp = _HUGE if self.bind or self.interleave else _HUGE | Gfp.THISNODE | Gfp.NORETRY
-        return Request(gfp, Use.ANON, nodes=self.bind, preferred=node, lru=True)
+        return Request(gfp, use, nodes=self.bind, preferred=node, lru=True)
 
 
 _PAGE = GFP_COMPOSITES["GFP_HIGHUSER_MOVABLE"] | Gfp.COMP | Gfp.ZERO

@@ -2,7 +2,8 @@
 
 A process touches its pages 0, 1, 2 ... at an even rate. What it holds is numbered in the order in
 which exit frees it: pages, then page tables from the lowest level (PTE, one for 512 pages) to the
-highest (PGD, one). Its handles are these numbers from ``base`` on.
+highest (PGD, one). Its handles are these numbers from ``base`` on. Pages for its arguments, which
+exec takes and exit frees first, have handles after those of all processes.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class Processes:
         self,
         lives: Lives,
         pages: int,
+        arguments: int,
         grow_ns: int,
         thp: float,
         where: Places,
@@ -56,6 +58,7 @@ class Processes:
     ) -> None:
         self.born, self.dies = lives
         self.pages, self.grow_ns, self.rate = pages, grow_ns, pages / grow_ns
+        self.arguments = arguments
         self.where, self.targets, self.rng, self.end_ns = where, targets, rng, end_ns
         self.touched = self._pages_before(np.minimum(self.dies, end_ns), np.floor)
         held = [self.touched]
@@ -75,13 +78,15 @@ class Processes:
     @property
     def handles(self) -> int:
         """How many handles the processes use together."""
-        return int(self.held.sum())
+        return int(self.held.sum()) + self.arguments * len(self.born)
 
     def parts(self) -> Iterator[tuple[int, AllocBatch]]:
         """Yield the events in parts for ``in_order``."""
         for begin, until in pairwise(self._edges()):
             faults = self._faults(begin, until)
-            yield until, joined([self._forks(begin, until), *faults, self._frees(begin, until)])
+            starts = [self._forks(begin, until), self._execs(begin, until)]
+            exits = [self._argument_frees(begin, until), self._frees(begin, until)]
+            yield until, joined([*starts, *faults, *exits])
 
     def _pages_before(self, instant: Longs, rounding: np.ufunc) -> Longs:
         """Count the pages that each process touches before an instant if it does not exit."""
@@ -107,6 +112,22 @@ class Processes:
     def _forks(self, begin: int, until: int) -> AllocBatch:
         who = np.flatnonzero((self.born >= begin) & (self.born < until))
         return self._tables(PGD_LEVEL, self.born[who], who, np.zeros_like(who), self.home[who])
+
+    def _execs(self, begin: int, until: int) -> AllocBatch:
+        who, handle = self._argument_handles(self.born, begin, until)
+        home = self.home[who]
+        request = self.targets.row(Fault.ARGUMENT, handle, self.where.node[home])
+        return events(self.born[who], 0, request, self.where.cpu[home], handle)
+
+    def _argument_frees(self, begin: int, until: int) -> AllocBatch:
+        who, handle = self._argument_handles(self.dies, begin, until)
+        return events(self.dies[who], OP_FREE, 0, self.where.cpu[self.home[who]], handle)
+
+    def _argument_handles(self, when: Longs, begin: int, until: int) -> tuple[Longs, Longs]:
+        """Return (owner, handle) of the argument pages of processes whose instant has come."""
+        who = np.repeat(np.flatnonzero((when >= begin) & (when < until)), self.arguments)
+        number = np.arange(len(who)) % max(self.arguments, 1)
+        return who, int(self.held.sum()) + who * self.arguments + number
 
     def _faults(self, begin: int, until: int) -> list[AllocBatch]:
         first, stop = (

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from memsim.mm import GFP_COMPOSITES, OP_FREE, PAGE_SIZE, Gfp, Use
+from memsim.mm import GFP_COMPOSITES, OP_COLD, OP_FREE, PAGE_SIZE, Gfp, Use
 from memsim.schema import AllocBatch, Request, Stream
 from memsim.units import ByteRate, Bytes, Duration, NodeSet, Share
 from memsim.workloads import Context, WorkloadModel
@@ -34,7 +34,7 @@ class Workload(WorkloadModel):
     """Fill a page cache, then read new pages into it in place of others.
 
     Stands for programs that read and write more file data than the cache holds. Old pages go in
-    groups of 32 just before new ones come, as reclaim gives them back, on a CPU of its own.
+    groups of 32 just before new ones come, as reclaim gives them back: cold, on a CPU of its own.
     """
 
     size: Bytes = Field(256 << 20, description="What the cache holds once it is full.")
@@ -73,7 +73,7 @@ class Workload(WorkloadModel):
             slots = self._victims(pages - leader, pages, size, ctx.rng)
             cpu = where.cpu[where.draw(ctx.rng, len(pages))][leader - first]
             gone_at = self.grow + instants(leader, count, span)
-            gone = events(gone_at, OP_FREE, 0, cpu, slots)
+            gone = events(gone_at, OP_FREE | OP_COLD, 0, cpu, slots)
             time = spaced(pages, count, self.grow, span, ctx.rng)
             both = joined([gone, self._reads(time, slots, where, ctx.rng)])
             group_by_group = np.argsort(np.concatenate([leader * 2, leader * 2 + 1]), kind="stable")

@@ -40,6 +40,12 @@ class Workload(WorkloadModel):
     lifetime: Lifetime | None = Field(
         None, description="Time from its start to its exit, for each process."
     )
+    arguments: int = Field(
+        0,
+        ge=0,
+        le=32,
+        description="Pages that exec takes for the arguments of each process, freed at its exit.",
+    )
     thp: Share = Field(
         0.0, description="Share of the aligned 2 MiB ranges that are faulted in as one huge page."
     )
@@ -63,6 +69,7 @@ class Workload(WorkloadModel):
         plan = Processes(
             lives=self._lives(ctx),
             pages=self.anon // PAGE_SIZE,
+            arguments=self.arguments,
             grow_ns=max(self.grow, 1),
             thp=self.thp,
             where=where,

@@ -25,6 +25,8 @@ from memsim.workloads._timeline import (
 )
 
 ORDERS = PAGE_ALLOC_COSTLY_ORDER + 1
+USES = (Use.SLAB, Use.INODE, Use.DENTRY)
+"""Unmovable slabs, and in turn the two kinds of reclaimable ones."""
 
 
 def _shares(shares: tuple[float, ...]) -> tuple[float, ...]:
@@ -47,7 +49,7 @@ class Workload(WorkloadModel):
     rate: Rate = Field(1000, description="Slabs per second.")
     reclaimable: Share = Field(
         0.4,
-        description="Share of the slabs that hold dentries and inodes, which could be reclaimed.",
+        description="Share of the slabs that could be reclaimed: inodes and dentries, half each.",
     )
     lifetime: Lifetime = Field(
         Lifetime.model_validate({"exponential": {"mean": "1s"}}),
@@ -66,8 +68,8 @@ class Workload(WorkloadModel):
         """Plan all requests of the trial."""
         count = check_handles(ctx.name, self.rate * ctx.duration_ns // SECOND)
         where = places(ctx, self.nodes)
-        kinds = [(order, rclm) for order in range(ORDERS) for rclm in (False, True)]
-        requests = tuple(_request(order, rclm, n) for order, rclm in kinds for n in where.nodes)
+        kinds = [(order, use) for order in range(ORDERS) for use in USES]
+        requests = tuple(_request(order, use, n) for order, use in kinds for n in where.nodes)
         parts = self._parts(ctx, count, where)
         return Stream(requests, count, in_order(parts, ctx.duration_ns))
 
@@ -79,7 +81,8 @@ class Workload(WorkloadModel):
             born = spaced(slabs, count, 0, duration, rng)
             dies = born + draw_lifetimes(self.lifetime, len(slabs), duration, rng)
             order = rng.choice(len(self.orders), size=len(slabs), p=weights)
-            kind = 2 * order + (rng.random(len(slabs)) < self.reclaimable)
+            reclaimable = rng.random(len(slabs)) < self.reclaimable
+            kind = order * len(USES) + np.where(reclaimable, 1 + slabs % 2, 0)
             place = where.draw(rng, len(slabs))
             request = kind * len(where.nodes) + where.node[place]
             freeing = where.cpu[where.draw(rng, len(slabs))]
@@ -94,12 +97,12 @@ class Workload(WorkloadModel):
             )
 
 
-def _request(order: int, reclaimable: bool, node: int) -> Request:
+def _request(order: int, use: Use, node: int) -> Request:
     # Unlike Linux: a slab of a higher order that cannot be had is not asked for again with the
     # smallest order that its objects fit in (allocate_slab, mm/slub.c, 6.1).
     gfp = GFP_COMPOSITES["GFP_KERNEL"] | Gfp.NOWARN | Gfp.NORETRY
     if order:
         gfp = (gfp & ~Gfp.RECLAIM) | Gfp.NOMEMALLOC | Gfp.COMP
-    if reclaimable:
-        return Request(gfp | Gfp.RECLAIMABLE, Use.INODE, preferred=node)
-    return Request(gfp, Use.SLAB, preferred=node)
+    if use != Use.SLAB:
+        gfp |= Gfp.RECLAIMABLE
+    return Request(gfp, use, preferred=node)

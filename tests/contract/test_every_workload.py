@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 from workload_runs import SECOND, context, faults, plan, planned, together
 
-from memsim.mm import MAX_PAGE_ORDER, OP_FREE
+from memsim.mm import MAX_PAGE_ORDER, OP_COLD, OP_FREE
 from memsim.plugins import find, model_of, offered, summary
 from memsim.workloads import _processes, _timeline
 
 CASES = {
+    "buffers": [
+        {},
+        {"size": 0, "churn": "8MiB/s", "lifetime": {"constant": "10ms"}, "nodes": [2]},
+    ],
     "high_order": [{}, {"hold": True, "orders": [0, 4, 10], "attempts": 500, "every": "1s"}],
     "page_cache": [
         {"size": "8MiB"},
@@ -26,6 +30,7 @@ CASES = {
             "spread": "4s",
             "grow": "100ms",
             "lifetime": {"lognormal": {"median": "300ms", "sigma": 1.0}},
+            "arguments": 3,
         },
     ],
     "replay": [{"trace": "tests/data/captures/frag"}],
@@ -79,7 +84,9 @@ def test_columns_have_their_types(kind, knobs, directory):
     stream, events = plan(kind, knobs, duration=DURATION, directory=directory)
     assert [c.dtype.str[1:] for c in events] == ["i8", "u1", "u2", "u2", "i4"]
     assert len({len(column) for column in events}) == 1
-    assert ((events.op & ~np.uint8(OP_FREE)) <= MAX_PAGE_ORDER).all()
+    is_free = events.op >= OP_FREE
+    assert (events.op[~is_free] <= MAX_PAGE_ORDER).all()
+    assert ((events.op[is_free] & ~np.uint8(OP_FREE | OP_COLD)) <= MAX_PAGE_ORDER).all()
     assert (events.request[events.op < OP_FREE] < len(stream.requests)).all()
     assert set(np.unique(events.cpu)) <= {0, 1, 2, 3}
 

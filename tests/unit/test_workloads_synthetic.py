@@ -6,7 +6,17 @@ from pydantic import ValidationError
 from workload_runs import SECOND, carry_out, plan, small_memory, together, uses
 
 from memsim.errors import TrialError
-from memsim.mm import OP_FREE, Gfp, Status, Use
+from memsim.memory.requests import gfp_zone_2005
+from memsim.mm import (
+    OP_COLD,
+    OP_FREE,
+    Gfp,
+    Status,
+    Use,
+    ZoneType,
+    ZoneType2005,
+    gfp_zone,
+)
 from memsim.plugins import model_of
 
 MIB_PAGES = 256
@@ -143,6 +153,42 @@ def test_random_replacement_reaches_all_pages_and_dirties_a_share():
     assert np.mean(written) == pytest.approx(0.25, abs=0.02)
 
 
+def test_buffers_are_movable_in_directly_mapped_memory_and_dropped_cold():
+    knobs = {"size": "4MiB", "grow": "2s", "churn": "1MiB/s"}
+    stream, events = plan("buffers", {**knobs, "lifetime": {"constant": "500ms"}})
+    assert uses(stream, events) == {("BUFFERS", 0): (4 + 8) * MIB_PAGES}
+    for request in stream.requests:
+        assert request.lru and request.gfp & Gfp.MOVABLE and request.gfp & Gfp.EASYRCLM
+        assert not request.gfp & Gfp.HIGHMEM
+        assert gfp_zone(request.gfp) == ZoneType.NORMAL
+        assert gfp_zone_2005(request) == ZoneType2005.NORMAL
+    assert allocs(events)[events.time < 2 * SECOND].all()
+    dropped = events.handle[~allocs(events)]
+    assert len(dropped) == pytest.approx(7.5 * MIB_PAGES, rel=0.01)
+    assert dropped.min() == 4 * MIB_PAGES and len(np.unique(dropped)) == len(dropped)
+    assert set(events.op[~allocs(events)].tolist()) == {OP_FREE | OP_COLD}
+
+
+def test_page_cache_gives_back_cold_pages_and_exit_hot_ones():
+    knobs = {"size": "1MiB", "grow": "1s", "churn": "1MiB/s"}
+    for kind, cold in [("page_cache", OP_COLD), ("process", 0)]:
+        _, events = plan(kind, knobs if cold else {"anon": "1MiB", "exit": "5s"})
+        assert {op & OP_COLD for op in events.op[~allocs(events)].tolist()} == {cold}
+
+
+def test_arguments_are_taken_at_exec_and_freed_at_exit():
+    knobs = {"anon": "64KiB", "count": 20, "spread": "1s", "grow": "1ms", "exit": "5s"}
+    stream, events = plan("process", {**knobs, "arguments": 2})
+    assert uses(stream, events)["EXEC", 0] == 20 * 2
+    assert allocs(events).sum() == (~allocs(events)).sum() == stream.handles
+    use = np.array([r.use for r in stream.requests])[events.request]
+    execs = np.flatnonzero(allocs(events) & (use == Use.EXEC))
+    forks = np.flatnonzero(events.op == 1)
+    np.testing.assert_array_equal(events.time[execs], np.repeat(events.time[forks], 2))
+    without = plan("process", knobs)[1]
+    assert len(without.time) == len(events.time) - 2 * 20 * 2
+
+
 def test_slab_rate_orders_and_types():
     knobs = {"rate": "20000/s", "reclaimable": "60%", "orders": ["70%", "30%"]}
     stream, events = plan("slab", {**knobs, "lifetime": {"forever": True}})
@@ -152,9 +198,11 @@ def test_slab_rate_orders_and_types():
     assert sum(n for (_, order), n in count.items() if order == 1) == pytest.approx(
         60_000, rel=0.02
     )
-    assert count["INODE", 0] == pytest.approx(0.6 * 140_000, rel=0.02)
+    for use in ("INODE", "DENTRY"):
+        assert count[use, 0] == pytest.approx(0.3 * 140_000, rel=0.02)
     gfps = {r.use: r.gfp for r in stream.requests}
-    assert gfps[Use.INODE] & Gfp.RECLAIMABLE and not gfps[Use.SLAB] & Gfp.RECLAIMABLE
+    assert gfps[Use.INODE] & gfps[Use.DENTRY] & Gfp.RECLAIMABLE
+    assert not gfps[Use.SLAB] & Gfp.RECLAIMABLE
 
 
 @pytest.mark.parametrize(
@@ -261,12 +309,13 @@ def test_what_cannot_be_simulated_is_a_failed_trial(kind, knobs, said):
         plan(kind, knobs)
 
 
-@pytest.mark.parametrize("kind", ["process", "slab", "page_cache", "high_order"])
+@pytest.mark.parametrize("kind", ["process", "slab", "page_cache", "buffers", "high_order"])
 def test_an_empty_workload_plans_nothing_or_little(kind):
     none = {
         "process": {"anon": "0"},
         "slab": {"rate": "0"},
         "page_cache": {"size": "0"},
+        "buffers": {"size": "0", "churn": "0"},
         "high_order": {"every": "1h", "attempts": 1},
     }
     stream, events = plan(kind, none[kind])
