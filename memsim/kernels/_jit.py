@@ -26,8 +26,10 @@ _HERE = Path(__file__).parent
 def source_hash() -> str:
     """Hash the sources that decide what the compiled kernels do (16 hexadecimal digits)."""
     digest = hashlib.sha256()
-    for path in (*sorted(_HERE.glob("*.py")), _HERE.parent / "mm.py"):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    for path in (*sorted(_HERE.rglob("*.py")), _HERE.parent / "mm.py"):
+        digest.update(
+            str(path.relative_to(_HERE.parent)).encode() + b"\0" + path.read_bytes() + b"\0"
+        )
     return digest.hexdigest()[:16]
 
 

@@ -117,6 +117,48 @@ def alloc_context(m: Mem, row: NDArray[np.int64], at: int, order: int, cpu: int)
     )
 
 
+@inline
+def log_is_full(m: Mem, i: int) -> bool:
+    """Say whether the log has no room for an event; if it has, rows from now on are event ``i``."""
+    capacity = int(m.log_cursor[LOG_CAPACITY])
+    if capacity == 0:
+        return False
+    m.log_cursor[LOG_EVENT] = i
+    return capacity - int(m.log_cursor[LOG_USED]) < int(m.log_cursor[LOG_HEADROOM])
+
+
+@inline
+def let_go(m: Mem, b: Batch, i: int) -> int:
+    """Take the block of a free's handle from it, and record that; -1 if it holds nothing."""
+    handle = int(b.handle[i])
+    pfn = int(b.page_table[handle]) - 1
+    if pfn < 0:
+        m.events[FREES_NOT_HELD] += 1
+        b.status[i] = NOT_HELD
+    else:
+        b.page_table[handle] = 0
+        b.status[i] = FREED
+    return pfn
+
+
+@inline
+def record(m: Mem, ac: AllocContext, b: Batch, i: int, pfn: int, mobility: int) -> int:
+    """Hand a block to the handle that asked for it, or record why there is none; return the pfn."""
+    if pfn >= 0:
+        handle = int(b.handle[i])
+        prep_new_page(m, ac, pfn, mobility, handle)
+        b.page_table[handle] = pfn + 1
+        m.events[ALLOC_SUCCESS] += 1
+        b.status[i] = OK
+    elif pfn == WOULD_RECLAIM:
+        m.events[ALLOC_NEEDS_RECLAIM] += 1
+        b.status[i] = NEEDS_RECLAIM
+    else:
+        m.events[ALLOC_NOPAGE] += 1
+        b.status[i] = NOPAGE
+    return max(pfn, -1)
+
+
 @kernel
 def run_batch(
     mem: Mem, policy: PolicyTables, requests: NDArray[np.int64], batch: Batch, start: int, stop: int
@@ -131,40 +173,20 @@ def run_batch(
     rows = ptr(requests)
     b = batch_pointers(batch)
     for i in range(start, stop):
-        if int(m.log_cursor[LOG_CAPACITY]) > 0:
-            left = int(m.log_cursor[LOG_CAPACITY]) - int(m.log_cursor[LOG_USED])
-            if left < int(m.log_cursor[LOG_HEADROOM]):
-                return i
-            m.log_cursor[LOG_EVENT] = i
+        if log_is_full(m, i):
+            return i
         prefetch_events(m, b, i, stop)
         op = int(b.op[i])
         cpu = int(b.cpu[i])
-        handle = int(b.handle[i])
         if op & OP_FREE:
-            pfn = int(b.page_table[handle]) - 1
-            if pfn < 0:
-                m.events[FREES_NOT_HELD] += 1
-                b.status[i] = NOT_HELD
-            else:
-                b.page_table[handle] = 0
+            pfn = let_go(m, b, i)
+            if pfn >= 0:
                 free_pages(m, cpu, pfn)
-                b.status[i] = FREED
         else:
             at = int(b.request[i]) * REQUEST_FIELDS
             ac = alloc_context(m, rows, at, op & 0xF, cpu)
             pfn = alloc_pages(m, tables, ac)
-            if pfn >= 0:
-                prep_new_page(m, ac, pfn, int(rows[at + R_MOBILITY]), handle)
-                b.page_table[handle] = pfn + 1
-                m.events[ALLOC_SUCCESS] += 1
-                b.status[i] = OK
-            elif pfn == WOULD_RECLAIM:
-                pfn = -1
-                m.events[ALLOC_NEEDS_RECLAIM] += 1
-                b.status[i] = NEEDS_RECLAIM
-            else:
-                m.events[ALLOC_NOPAGE] += 1
-                b.status[i] = NOPAGE
+            pfn = record(m, ac, b, i, pfn, int(rows[at + R_MOBILITY]))
         b.pfn[i] = pfn
     return stop
 

@@ -16,6 +16,8 @@ from memsim.kernels import batch as batch_kernels
 from memsim.kernels import boot as boot_kernels
 from memsim.kernels import census as census_kernels
 from memsim.kernels import layout as L
+from memsim.kernels.linux_2_6_14 import batch as batch_2_6_14
+from memsim.kernels.linux_2_6_14 import boot as boot_2_6_14
 from memsim.kernels.placement import OPT_BOOT_TYPE, PolicyTables
 from memsim.memory.invariants import Accounts, violations
 from memsim.memory.requests import request_row
@@ -23,6 +25,7 @@ from memsim.memory.setup import (
     PCP_SLACK,
     MachineSetup,
     ZoneSetup,
+    pcp_order,
     pcp_rows,
     zone_of_pages,
     zone_rows,
@@ -34,7 +37,6 @@ from memsim.mm import (
     MIGRATE_TYPES,
     NR_LOWORDER_PCP_LISTS,
     NR_ORDERS,
-    PAGEBLOCK_ORDER,
     ZONE_NAMES,
     ZONE_NAMES_2005,
     Migratetype,
@@ -68,7 +70,7 @@ class Memory:
         zones = self.setup.zones
         n = self.nr_pages
         cpus = len(self.setup.cpu_node)
-        pcps, ring_size = pcp_rows(zones, cpus)
+        pcps, ring_size = pcp_rows(zones, cpus, self.setup.mechanism)
         return L.Mem(
             links=L.new_links(n, len(zones)),
             state=np.zeros(n + n // MAX_ORDER_NR_PAGES, np.int32),
@@ -95,9 +97,16 @@ class Memory:
 
     # --- setting up ---------------------------------------------------------------------
 
-    def free_boot_range(self, zone: int, start: int, end: int) -> None:
-        """Give the free range [start, end) to the buddy lists, as boot does (spec 2.5)."""
-        boot_kernels.free_boot_blocks(self.mem, zone, start, end)
+    def free_boot_range(self, zone: int, start: int, end: int, word: int = 0) -> None:
+        """Free [start, end) as boot does (spec 2.5; linux-2.6.14 3.2).
+
+        2.6.14 frees aligned words of ``word`` pages at once and all others singly, by way of CPU
+        0's lists.
+        """
+        if self._old:
+            boot_2_6_14.free_boot_pages(self.mem, self.tables, zone, start, end, word)
+        else:
+            boot_kernels.free_boot_blocks(self.mem, zone, start, end)
 
     def place_free(self, zone: int, order: int, migratetype: int, pfns: NDArray[np.int32]) -> None:
         """Put blocks at the tail of a free list in this order, as they stood in a snapshot."""
@@ -118,15 +127,17 @@ class Memory:
 
     def place_pcp(self, zone: int, cpu: int, pindex: int, pfns: NDArray[np.int32]) -> None:
         """Put blocks on an empty per-CPU list, head first, as they stood in a snapshot."""
-        order = pindex // MIGRATE_PCPTYPES if pindex < NR_LOWORDER_PCP_LISTS else PAGEBLOCK_ORDER
+        order = pcp_order(self.setup.mechanism, pindex)
         row = self._pcp_row(zone, cpu)
         at = row + L.P_LISTS + 4 * pindex
         self.mem.pcps[at], self.mem.pcps[at + 1] = 0, len(pfns)
         offset = int(self.mem.pcps[at + 2])
         self.mem.rings[offset : offset + len(pfns)] = pfns
         self.mem.pcps[row + L.P_COUNT] += len(pfns) << order
-        kinds = self.mem.pageblocks[pfns >> PAGEBLOCK_ORDER].astype(np.int32)
-        if pindex < NR_LOWORDER_PCP_LISTS:
+        kinds = self.mem.pageblocks[pfns >> self.setup.pageblock_order].astype(np.int32)
+        if self._old:
+            kinds[:] = np.flatnonzero(self.tables.pcp_of == pindex % 2)[0]
+        elif pindex < NR_LOWORDER_PCP_LISTS:
             listed = pindex % MIGRATE_PCPTYPES
             remembers = (listed == Migratetype.MOVABLE) & (kinds >= MIGRATE_PCPTYPES)
             kinds = np.where(remembers, kinds, listed)
@@ -223,12 +234,16 @@ class Memory:
         pfn = np.full(n, -1, np.int32)
         status = np.zeros(n, np.uint8)
         batch = batch_kernels.Batch(op, request, cpu, handle, self.page_table, pfn, status)
-        done = batch_kernels.run_batch(self.mem, self.tables, self._rows, batch, 0, n)
+        kernels = batch_2_6_14 if self._old else batch_kernels
+        done = kernels.run_batch(self.mem, self.tables, self._rows, batch, 0, n)
         return Outcome(pfn[:done], status[:done])
 
     def drain_all(self, cpu: int = 0) -> None:
         """Return the pages of all per-CPU lists to the buddy lists; ``cpu`` does the work."""
-        batch_kernels.drain_all_pages(self.mem, cpu)
+        if self._old:
+            batch_2_6_14.drain_all_pages(self.mem, self.tables)
+        else:
+            batch_kernels.drain_all_pages(self.mem, cpu)
 
     # --- looking ----------------------------------------------------------------------------
 
@@ -290,8 +305,12 @@ class Memory:
         return counters
 
     @property
+    def _old(self) -> bool:
+        return self.setup.mechanism == "linux-2.6.14"
+
+    @property
     def _zone_names(self) -> tuple[str, ...]:
-        return ZONE_NAMES if self.setup.mechanism == "linux-6.1" else ZONE_NAMES_2005
+        return ZONE_NAMES_2005 if self._old else ZONE_NAMES
 
     def zone_vmstat(self) -> tuple[Mapping[str, int], ...]:
         """Return the NUMA counters of each zone by name."""

@@ -9,15 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsim.kernels import layout as L
+from memsim.memory.setup import pcp_order
 from memsim.mm import (
     MAX_ORDER_NR_PAGES,
     MAX_PAGE_ORDER,
     MIGRATE_PCPTYPES,
     MIGRATE_TYPES,
-    NR_LOWORDER_PCP_LISTS,
     NR_ORDERS,
     NR_PCP_LISTS,
-    PAGEBLOCK_ORDER,
     Migratetype,
 )
 
@@ -56,8 +55,7 @@ def pcp_blocks(memory: Memory, zone: int) -> Blocks:
     parts = []
     for cpu in range(len(memory.setup.cpu_node)):
         for pindex in range(NR_PCP_LISTS):
-            low = pindex < NR_LOWORDER_PCP_LISTS
-            order = pindex // MIGRATE_PCPTYPES if low else PAGEBLOCK_ORDER
+            order = pcp_order(memory.setup.mechanism, pindex)
             pfns = memory.pcp_list(zone, cpu, pindex).astype(np.int64)
             kinds = memory.mem.state[pfns] >> L.TYPE_SHIFT & 0x7
             parts.append((pfns, np.full(len(pfns), order), kinds.astype(np.int64)))

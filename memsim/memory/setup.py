@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsim.kernels import layout as L
+from memsim.kernels.linux_2_6_14.pcp import NR_LISTS
 from memsim.mm import (
     MAX_ORDER_NR_PAGES,
     MAX_PAGE_ORDER,
@@ -106,7 +107,16 @@ def zone_of_pages(zones: Sequence[ZoneSetup], nr_pages: int) -> NDArray[np.uint8
     return zone_of
 
 
-def pcp_rows(zones: Sequence[ZoneSetup], cpus: int) -> tuple[NDArray[np.int64], int]:
+def pcp_order(mechanism: Mechanism, pindex: int) -> int:
+    """Say of which order the blocks on a per-CPU list are."""
+    if mechanism == "linux-2.6.14":
+        return 0
+    return pindex // MIGRATE_PCPTYPES if pindex < NR_LOWORDER_PCP_LISTS else PAGEBLOCK_ORDER
+
+
+def pcp_rows(
+    zones: Sequence[ZoneSetup], cpus: int, mechanism: Mechanism
+) -> tuple[NDArray[np.int64], int]:
     """Return the per-CPU rows, flat (Z * C * PCP_FIELDS,), and the size of all their rings."""
     rows = np.zeros((len(zones), cpus, L.PCP_FIELDS), np.int64)
     offset = 0
@@ -119,9 +129,8 @@ def pcp_rows(zones: Sequence[ZoneSetup], cpus: int) -> tuple[NDArray[np.int64], 
                 zone.pcp_low,
             )
             row[L.P_COLD_HIGH], row[L.P_COLD_BATCH] = zone.pcp_cold_high, zone.pcp_cold_batch
-            for pindex in range(NR_PCP_LISTS):
-                low = pindex < NR_LOWORDER_PCP_LISTS
-                order = pindex // MIGRATE_PCPTYPES if low else PAGEBLOCK_ORDER
+            for pindex in range(NR_LISTS if mechanism == "linux-2.6.14" else NR_PCP_LISTS):
+                order = pcp_order(mechanism, pindex)
                 capacity = 1 << ((zone.pcp_high + PCP_SLACK >> order) + 2).bit_length()
                 at = L.P_LISTS + 4 * pindex
                 row[at + 2], row[at + 3] = offset, capacity - 1

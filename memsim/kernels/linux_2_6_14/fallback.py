@@ -1,0 +1,207 @@
+"""Taking blocks from a zone: a type's own lists, a pool of whole pageblocks, another type's lists.
+
+Source: mm/page_alloc.c, Linux 2.6.14, with the types that the patches of 2005 added to it (spec
+history-2005 2.1, 2.2). What is found is split at once: no free block moves between lists.
+"""
+
+from __future__ import annotations
+
+from memsim.kernels._jit import helper, inline
+from memsim.kernels.buddy import (
+    add_to_free_list,
+    del_page_from_free_list,
+    expand,
+    merge_buddies,
+    rmqueue_smallest,
+)
+from memsim.kernels.layout import (
+    EXTFRAG_CHANGE_OWNERSHIP,
+    EXTFRAG_EVENTS,
+    EXTFRAG_FRAGMENTING,
+    LIST_PROBES,
+    LOG_EXTFRAG,
+    PAGEBLOCKS_CLAIMED,
+    PAGES_STOLEN,
+    TYPE_SHIFT,
+    Z_MANAGED,
+    Z_NR_FREE_PAGES,
+    Z_NR_RESERVED_HIGHATOMIC,
+    Z_VMSTAT,
+    Mem,
+    free_head,
+    free_mask,
+    log_event,
+    page_type,
+    pageblock_type,
+    zone_add,
+    zone_get,
+)
+from memsim.kernels.placement import (
+    CLAIM_WHOLE,
+    OPT_FLOOR,
+    OPT_PAGE_FLAG,
+    OPT_POOL,
+    OPT_RESERVE_SHIFT,
+    OPT_RESERVE_TYPE,
+    OPT_TYPE_FIRST,
+    REMAINDER_LENDER,
+    REMAINDER_WHOLE,
+    PolicyTables,
+)
+from memsim.mm import NR_PLACEMENT_TYPES
+
+FALLBACKS = NR_PLACEMENT_TYPES - 1
+"""Columns of the fallback table."""
+
+
+@inline
+def free_type(m: Mem, tables: PolicyTables, pfn: int) -> int:
+    """Say whose lists a page goes back to: its pageblock's, or those it was allocated for."""
+    if int(tables.options[OPT_PAGE_FLAG]):
+        return page_type(m, pfn)
+    return pageblock_type(m, pfn)
+
+
+@inline
+def free_one_page(m: Mem, z: int, pfn: int, order: int, migratetype: int) -> None:
+    """Merge a block with its free buddies, of whatever type, and put it at a list's head.
+
+    Source: __free_pages_bulk, mm/page_alloc.c, 2.6.14 (spec 3.1).
+    """
+    zone_add(m, z, Z_NR_FREE_PAGES, 1 << order)
+    pfn, order = merge_buddies(m, z, pfn, order, migratetype)
+    add_to_free_list(m, z, pfn, order, migratetype, False)
+
+
+@inline
+def holds(m: Mem, z: int, order: int, migratetype: int) -> bool:
+    """Look at one free list: has it a block?"""
+    zone_add(m, z, Z_VMSTAT + LIST_PROBES, 1)
+    return bool(free_mask(m, z, migratetype) >> order & 1)
+
+
+@helper
+def change_pageblock_type(m: Mem, tables: PolicyTables, z: int, pfn: int, migratetype: int) -> None:
+    """Give a pageblock to a type, or to the reserve as long as that is short (V19)."""
+    reserve = int(tables.options[OPT_RESERVE_TYPE])
+    if reserve >= 0:
+        size = 1 << m.pageblock_order
+        held = zone_get(m, z, Z_NR_RESERVED_HIGHATOMIC)
+        if held < zone_get(m, z, Z_MANAGED) >> int(tables.options[OPT_RESERVE_SHIFT]):
+            migratetype = reserve
+        if pageblock_type(m, pfn) == reserve:
+            zone_add(m, z, Z_NR_RESERVED_HIGHATOMIC, -min(size, held))
+        if migratetype == reserve:
+            zone_add(m, z, Z_NR_RESERVED_HIGHATOMIC, size)
+    m.pageblocks[pfn >> m.pageblock_order] = migratetype
+    zone_add(m, z, Z_VMSTAT + PAGEBLOCKS_CLAIMED, 1)
+
+
+@helper
+def find_pool_block(m: Mem, z: int, migratetype: int) -> int:
+    """Return the first other type with a block of the largest order on its list, -1 if none."""
+    for other in range(NR_PLACEMENT_TYPES):
+        if other != migratetype and holds(m, z, m.max_page_order, other):
+            return other
+    return -1
+
+
+@helper
+def find_type_first(
+    m: Mem, tables: PolicyTables, z: int, lowest: int, migratetype: int
+) -> tuple[int, int]:
+    """Return type and order of the largest block of the first type that has one, or -1, -1."""
+    for column in range(FALLBACKS):
+        other = int(tables.fallback[FALLBACKS * migratetype + column])
+        order = m.max_page_order if other >= 0 else -1
+        while order >= lowest:
+            if holds(m, z, order, other):
+                return other, order
+            order -= 1
+    return -1, -1
+
+
+@helper
+def find_size_first(
+    m: Mem, tables: PolicyTables, z: int, lowest: int, migratetype: int
+) -> tuple[int, int]:
+    """Return type and order of the largest block that any other type has, or -1, -1."""
+    for order in range(m.max_page_order, lowest - 1, -1):
+        for column in range(FALLBACKS):
+            other = int(tables.fallback[FALLBACKS * migratetype + column])
+            if other >= 0 and holds(m, z, order, other):
+                return other, order
+    return -1, -1
+
+
+@helper
+def take_foreign(
+    m: Mem, tables: PolicyTables, z: int, order: int, migratetype: int, other: int, current: int
+) -> int:
+    """Take the head of another type's list and split it, as the policy says; return the pfn."""
+    pfn = free_head(m, z, current, other)
+    del_page_from_free_list(m, z, pfn, current)
+    whole = current >= int(tables.whole_from[migratetype])
+    if whole and int(tables.claim[migratetype]) == CLAIM_WHOLE:
+        change_pageblock_type(m, tables, z, pfn, migratetype)
+    rule = int(tables.remainder[migratetype])
+    lender = rule == REMAINDER_LENDER or (rule == REMAINDER_WHOLE and not whole)
+    expand(m, z, pfn, order, current, other if lender else migratetype)
+    zone_add(m, z, Z_VMSTAT + PAGES_STOLEN, 1 << (order if lender else current))
+    return pfn
+
+
+@helper
+def steal_maxorder_block(
+    m: Mem, tables: PolicyTables, z: int, order: int, migratetype: int, other: int
+) -> int:
+    """Take a whole free pageblock from another type's list (V19's "global pool")."""
+    pfn = free_head(m, z, m.max_page_order, other)
+    del_page_from_free_list(m, z, pfn, m.max_page_order)
+    change_pageblock_type(m, tables, z, pfn, migratetype)
+    expand(m, z, pfn, order, m.max_page_order, migratetype)
+    zone_add(m, z, Z_VMSTAT + PAGES_STOLEN, 1 << m.max_page_order)
+    return pfn
+
+
+@helper
+def rmqueue_fallback(m: Mem, tables: PolicyTables, z: int, order: int, migratetype: int) -> int:
+    """Take a block from another type's lists and split it; -1 if the policy finds none.
+
+    Source: __rmqueue_fallback of V20 and V21, fallback_alloc of V19 (spec history-2005 2.1, 2.2).
+    """
+    if int(tables.fallback[FALLBACKS * migratetype]) < 0:
+        return -1
+    other = find_pool_block(m, z, migratetype) if int(tables.options[OPT_POOL]) else -1
+    if other >= 0:
+        current = m.max_page_order
+        pfn = steal_maxorder_block(m, tables, z, order, migratetype, other)
+    else:
+        lowest = order + int(tables.options[OPT_FLOOR])
+        if int(tables.options[OPT_TYPE_FIRST]):
+            other, current = find_type_first(m, tables, z, lowest, migratetype)
+        else:
+            other, current = find_size_first(m, tables, z, lowest, migratetype)
+        if other < 0:
+            return -1
+        pfn = take_foreign(m, tables, z, order, migratetype, other, current)
+    m.state[pfn] = migratetype << TYPE_SHIFT
+    change_ownership = 1 if pageblock_type(m, pfn) == migratetype else 0
+    log_event(m, LOG_EXTFRAG, pfn, order, migratetype, current, other, change_ownership)
+    zone_add(m, z, Z_VMSTAT + EXTFRAG_EVENTS, 1)
+    zone_add(m, z, Z_VMSTAT + EXTFRAG_FRAGMENTING, 1 if current < m.pageblock_order else 0)
+    zone_add(m, z, Z_VMSTAT + EXTFRAG_CHANGE_OWNERSHIP, change_ownership)
+    return pfn
+
+
+@inline
+def rmqueue_locked(m: Mem, tables: PolicyTables, z: int, order: int, migratetype: int) -> int:
+    """Take a block of a type from a zone, with fallback; -1 if the zone has none.
+
+    The page remembers the type; the count of free pages is the caller's. Source: __rmqueue,
+    mm/page_alloc.c, 2.6.14.
+    """
+    pfn = rmqueue_smallest(m, z, order, migratetype)
+    if pfn < 0:
+        pfn = rmqueue_fallback(m, tables, z, order, migratetype)
+    return pfn

@@ -1,0 +1,135 @@
+"""Per-CPU lists of single pages: hot and cold ones, each held against its own limits.
+
+Source: mm/page_alloc.c, Linux 2.6.14 (spec 4); a policy may split each list in two (V20).
+"""
+
+from __future__ import annotations
+
+from memsim.kernels._jit import helper, inline
+from memsim.kernels.layout import (
+    LOG_PCPU_DRAIN,
+    P_BATCH,
+    P_COLD_BATCH,
+    P_COLD_HIGH,
+    P_COUNT,
+    P_HIGH,
+    P_LOW,
+    PAGE_PCP,
+    PCP_DRAINED_BLOCKS,
+    PCP_REFILLS,
+    TYPE_SHIFT,
+    Z_NR_FREE_PAGES,
+    Z_VMSTAT,
+    Mem,
+    log_event,
+    zone_add,
+)
+from memsim.kernels.linux_2_6_14.fallback import free_one_page, free_type, rmqueue_locked
+from memsim.kernels.pcp import (
+    pcp_list,
+    pcp_pop_head,
+    pcp_pop_tail,
+    pcp_push_head,
+    pcp_push_tail,
+    pcp_row,
+)
+from memsim.kernels.placement import OPT_PCP_HIGH_SHIFT, PolicyTables
+
+COLD_LISTS = 2
+"""Number of the first cold list; the hot ones stand before it."""
+NR_LISTS = 4
+
+
+@inline
+def pcp_pindex(tables: PolicyTables, migratetype: int, cold: int) -> int:
+    """Return the list of a type."""
+    return COLD_LISTS * cold + int(tables.pcp_of[migratetype])
+
+
+@inline
+def pcp_batch(m: Mem, row: int, cold: int) -> int:
+    """Say how many pages a list takes and gives back at a time."""
+    return max(int(m.pcps[row + (P_COLD_BATCH if cold else P_BATCH)]), 1)
+
+
+@helper
+def rmqueue_bulk(
+    m: Mem, tables: PolicyTables, z: int, row: int, migratetype: int, cold: int
+) -> None:
+    """Take a batch of single pages from the buddy lists to a list's tail."""
+    lst = pcp_list(row, pcp_pindex(tables, migratetype, cold))
+    wanted = pcp_batch(m, row, cold)
+    taken = 0
+    while taken < wanted:
+        pfn = rmqueue_locked(m, tables, z, 0, migratetype)
+        if pfn < 0:
+            break
+        m.state[pfn] = migratetype << TYPE_SHIFT | PAGE_PCP
+        pcp_push_tail(m, lst, pfn)
+        taken += 1
+    zone_add(m, z, Z_NR_FREE_PAGES, -taken)
+    m.pcps[row + P_COUNT] += taken
+    zone_add(m, z, Z_VMSTAT + PCP_REFILLS, 1 if taken else 0)
+
+
+@inline
+def rmqueue_pcplist(
+    m: Mem, tables: PolicyTables, z: int, cpu: int, migratetype: int, cold: int
+) -> int:
+    """Take the head of a per-CPU list, refilled if it is low; -1 if the zone has no page.
+
+    2.6.14 then asks the buddy lists once more, which have just been found empty. Source:
+    buffered_rmqueue, mm/page_alloc.c, 2.6.14 (spec 4, rule 3).
+    """
+    row = pcp_row(m, z, cpu)
+    lst = pcp_list(row, pcp_pindex(tables, migratetype, cold))
+    low = 0 if cold else int(m.pcps[row + P_LOW])
+    if int(m.pcps[lst + 1]) <= low:
+        rmqueue_bulk(m, tables, z, row, migratetype, cold)
+        if int(m.pcps[lst + 1]) == 0:
+            return -1
+    m.pcps[row + P_COUNT] -= 1
+    pfn = pcp_pop_head(m, lst)
+    m.state[pfn] = migratetype << TYPE_SHIFT
+    return pfn
+
+
+@helper
+def free_pages_bulk(
+    m: Mem, tables: PolicyTables, z: int, row: int, pindex: int, count: int
+) -> None:
+    """Return up to ``count`` pages of a list to the buddy lists, the oldest first."""
+    lst = pcp_list(row, pindex)
+    count = min(count, int(m.pcps[lst + 1]))
+    for _ in range(count):
+        pfn = pcp_pop_tail(m, lst)
+        migratetype = free_type(m, tables, pfn)
+        m.state[pfn] = 0
+        log_event(m, LOG_PCPU_DRAIN, pfn, 0, migratetype)
+        free_one_page(m, z, pfn, 0, migratetype)
+    m.pcps[row + P_COUNT] -= count
+    zone_add(m, z, Z_VMSTAT + PCP_DRAINED_BLOCKS, count)
+
+
+@inline
+def free_hot_cold_page(
+    m: Mem, tables: PolicyTables, z: int, cpu: int, pfn: int, migratetype: int, cold: int
+) -> None:
+    """Put a freed page at a list's head; give a batch back if the list is full (spec 4, rule 4)."""
+    row = pcp_row(m, z, cpu)
+    pindex = pcp_pindex(tables, migratetype, cold)
+    lst = pcp_list(row, pindex)
+    m.state[pfn] = migratetype << TYPE_SHIFT | PAGE_PCP
+    pcp_push_head(m, lst, pfn)
+    m.pcps[row + P_COUNT] += 1
+    high = int(m.pcps[row + (P_COLD_HIGH if cold else P_HIGH)])
+    if int(m.pcps[lst + 1]) >= high >> int(tables.options[OPT_PCP_HIGH_SHIFT]):
+        free_pages_bulk(m, tables, z, row, pindex, pcp_batch(m, row, cold))
+
+
+@helper
+def drain_pages_zone(m: Mem, tables: PolicyTables, z: int, cpu: int) -> None:
+    """Return all pages of a CPU's lists of a zone: hot before cold."""
+    row = pcp_row(m, z, cpu)
+    for pindex in range(NR_LISTS):
+        free_pages_bulk(m, tables, z, row, pindex, int(m.pcps[row + P_COUNT]))
