@@ -7,8 +7,7 @@ from typing import ClassVar
 from unittest import mock
 
 from memsim import plugins
-from memsim.policies import PolicyModel
-from memsim.rules import vocabulary
+from memsim.policies import PolicyModel, by_gfp, policy_tables
 from memsim.schema import Column
 from memsim.units import Bytes, Duration, InputPath, Lifetime, NodeSet, Rate, Share
 from memsim.workloads import WorkloadModel
@@ -42,19 +41,21 @@ class Plain(PolicyModel):
     """Prefer nothing."""
 
     PROFILES: ClassVar = ("linux-6.1",)
+    TYPES: ClassVar = ("any",)
     boost: bool = True
 
-    def tables(self):
-        raise NotImplementedError
+    def tables(self, kernel):
+        return policy_tables(by_gfp(0, 0, 0))
 
 
 class Old(PolicyModel):
     """Belong to another kernel."""
 
     PROFILES: ClassVar = ("linux-2.6.14",)
+    TYPES: ClassVar = ("any",)
 
-    def tables(self):
-        raise NotImplementedError
+    def tables(self, kernel):
+        return policy_tables(by_gfp(0, 0, 0))
 
 
 COLUMNS = (
@@ -92,4 +93,3 @@ def fake_plugins():
 
 def _forget():
     plugins.find.cache_clear()
-    vocabulary.knob_schema.cache_clear()

@@ -46,7 +46,8 @@ Counts = NDArray[np.int64]
 def measure(record: TrialRecord) -> dict[str, int | float | None]:
     """Count the free lists of all zones together, all types included."""
     blocks = record.census.free_blocks.sum(axis=(0, 2))
-    counts = {f"free_blocks_order_{order}": int(n) for order, n in enumerate(blocks)}
+    listed = blocks[:NR_PAGE_ORDERS]
+    counts = {f"free_blocks_order_{order}": int(n) for order, n in enumerate(listed)}
     return {
         "free_pages": free_pages(blocks),
         **counts,

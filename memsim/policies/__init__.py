@@ -66,6 +66,7 @@ class Kernel(NamedTuple):
 LINUX_6_1 = Kernel("linux-6.1", MAX_PAGE_ORDER, PAGEBLOCK_ORDER)
 LINUX_2_6_14 = Kernel("linux-2.6.14", MAX_PAGE_ORDER, MAX_PAGE_ORDER)
 """On x86."""
+KERNELS: Mapping[Mechanism, Kernel] = {k.mechanism: k for k in (LINUX_6_1, LINUX_2_6_14)}
 
 
 class PolicyKind(Protocol):

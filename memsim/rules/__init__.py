@@ -1,7 +1,8 @@
 """What a scenario must fulfil beyond the types of its fields.
 
 ``check`` finds everything that is wrong with the plain data of a scenario at once: rules are held
-against every part that is sound in itself, even if others are not.
+against every part that is sound in itself, even if others are not. A plug-in whose own code fails
+ends the check at once, as PluginFault.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from pydantic import BaseModel, ValidationError
 
 from memsim import plugins
 from memsim.errors import suggest
+from memsim.policies import KERNELS
+from memsim.policies._validity import tables_of
+from memsim.profiles import PROFILES
 from memsim.rules import vocabulary
 from memsim.rules.findings import Finding, explain
 from memsim.rules.machine import machine_findings
@@ -146,12 +150,9 @@ def _knobs(
     folder: plugins.ModelFolder, name: str, at: Loc, key: str, knobs: dict[str, Any], parts: Parts
 ) -> Iterator[Finding]:
     try:
-        model = plugins.model_of(folder, name)
+        plugins.build(folder, name, knobs, parts.context)
     except plugins.PluginError as error:
         yield Finding((*at, key), error.message, error.hint)
-        return
-    try:
-        _model(model, knobs, parts.context)
     except ValidationError as error:
         for found in explain(error, vocabulary.knob_schema(folder, name), knobs):
             yield Finding((*at, *found.loc), found.message, found.hint, found.on_key)
@@ -168,6 +169,9 @@ def _policies(parts: Parts) -> Iterator[Finding]:
             if profile not in offered:
                 message = f'placement "{spec.placement}" does not go with profile "{profile}"'
                 yield Finding((*at, "placement"), message, f"it goes with {', '.join(offered)}")
+            else:
+                policy = plugins.build("policies", spec.placement, spec.options)
+                tables_of(spec.placement, policy, KERNELS[PROFILES[profile].mechanism])
 
 
 def _workloads(parts: Parts) -> Iterator[Finding]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from pydantic import BaseModel
+
 from memsim import plugins
 from memsim.scenario import ScenarioText
 
@@ -21,10 +23,14 @@ def text_schema() -> dict[str, Any]:
     return ScenarioText.model_json_schema()
 
 
-@cache
 def knob_schema(folder: plugins.ModelFolder, name: str) -> dict[str, Any]:
     """Describe the knobs of one policy or workload."""
-    return plugins.model_of(folder, name).model_json_schema()
+    return _schema(plugins.model_of(folder, name))
+
+
+@cache
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema()
 
 
 def knobs(folder: plugins.ModelFolder, name: str) -> list[dict[str, Any]]:

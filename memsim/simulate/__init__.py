@@ -7,9 +7,8 @@ readers read.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -18,15 +17,19 @@ from numpy.typing import NDArray
 from memsim import plugins
 from memsim.errors import TrialError
 from memsim.kernels import layout as L
+from memsim.kernels.placement import PolicyTables
 from memsim.memory import Memory
 from memsim.memory.start import start
+from memsim.metrics._validity import measure_all
 from memsim.mm import MAX_PAGE_ORDER, OP_COLD, OP_FREE, PAGEBLOCK_ORDER
 from memsim.policies import LINUX_6_1
+from memsim.policies._validity import tables_of
 from memsim.scenario import Trial, WorkloadSpec
 from memsim.schema import Outcome, Probes, Request, Stream, TrialRecord
 from memsim.simulate.interleave import Interleaved, in_batches, interleave
 from memsim.simulate.probes import ProbeTally, event_names, no_probes, probe_stream, tally
 from memsim.workloads import Context
+from memsim.workloads._validity import stream_of
 
 BATCH_SIZE = 100_000
 SAMPLES = 100
@@ -69,8 +72,8 @@ def simulate(
 
     The result does not depend on ``batch_size``. ``check`` verifies the allocator's invariants
     after each batch. ``on_progress`` hears the share of simulated time that has passed, and may
-    raise to end the trial. A trial that cannot be carried out is a result with status ``failed``;
-    raises InputError for inputs that are no good.
+    raise to end the trial. A trial that cannot be carried out is a result with status ``failed``,
+    also because of a plug-in's code; raises InputError for inputs that are no good.
     """
     try:
         run = _Run(trial, samples)
@@ -84,6 +87,13 @@ def simulate(
         return run.result()
     except TrialError as error:
         return TrialResult("failed", str(error))
+    except plugins.PluginFault as fault:
+        return TrialResult("failed", str(replace(fault.problems[0], hint="")))
+    except AssertionError as error:
+        if not plugins.is_outside("policies", trial.spec.placement):
+            raise
+        name, message = trial.spec.placement, f"breaks an invariant: {error}"
+        return TrialResult("failed", str(plugins.fault("policies", name, "Policy", message)))
     except MemoryError:
         return TrialResult("failed", "this computer's memory does not suffice")
 
@@ -97,7 +107,7 @@ class _Run:
         self.memory = start(
             scenario.machine,
             trial.spec.kernel,
-            _model("policies", trial.spec.placement, trial.spec.options).tables(LINUX_6_1),
+            _tables(trial),
             scenario.directory,
         )
         self.cpus = _cpus_of_nodes(trial, self.memory)
@@ -131,8 +141,7 @@ class _Run:
             pages=pages,
             directory=trial.scenario.directory,
         )
-        stream: Stream = _model("workloads", spec.kind, spec.params).stream(context)
-        return stream
+        return stream_of(spec.kind, plugins.build("workloads", spec.kind, spec.params), context)
 
     def _admit(self) -> None:
         """Give the streams their places among the machine's requests and handles."""
@@ -224,16 +233,12 @@ class _Run:
     def result(self) -> TrialResult:
         """Measure what the trial has left behind."""
         record = self._record()
-        metrics: dict[str, int | float | None] = {}
-        for name in plugins.offered("metrics"):
-            measured = plugins.find("metrics", name).measure(record)
-            metrics |= {f"{name}.{column}": value for column, value in measured.items()}
         counters = [("", name, value) for name, value in record.vmstat.items()]
         for zone, numa in zip(record.zones, record.zone_vmstat, strict=True):
             counters += [(f"node{zone.node} {zone.name}", *item) for item in numa.items()]
         return TrialResult(
             status="ok",
-            metrics={name: metrics[name] for name in plugins.metric_columns()},
+            metrics=measure_all(record),
             counters=tuple(counters),
             high_order=tuple(tally(record)),
             timeline=tuple(self.timeline),
@@ -286,8 +291,9 @@ def generator(seed: int, name: str) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(sequence))
 
 
-def _model(folder: plugins.ModelFolder, name: str, options: dict[str, Any]) -> Any:
-    return plugins.model_of(folder, name).model_validate_json(json.dumps(options), strict=True)
+def _tables(trial: Trial) -> PolicyTables:
+    name = trial.spec.placement
+    return tables_of(name, plugins.build("policies", name, trial.spec.options), LINUX_6_1)
 
 
 def _cpus_of_nodes(trial: Trial, memory: Memory) -> dict[int, tuple[int, ...]]:

@@ -106,10 +106,12 @@ def _is_column(value: object) -> bool:
 def read_trace(path: Path) -> TraceTable:
     """Read a trace of any format that memsim knows, told by its first bytes; or a capture's.
 
+    Formats from outside are asked first.
     Raises InputError for a file of no known format, and for what the format's reader refuses.
     """
-    from memsim.plugins import find, offered
+    from memsim.plugins import is_outside, offered
     from memsim.traces._files import read_head, refuse
+    from memsim.traces._validity import sniffed, table_of
 
     if path.is_dir():
         from memsim.traces import capture
@@ -118,10 +120,8 @@ def read_trace(path: Path) -> TraceTable:
     head = read_head(path)
     if not head:
         raise refuse(path, "the file is empty, a trace was expected")
-    for name in offered("traces"):
-        module = find("traces", name)
-        if module.sniff(head):
-            trace: TraceTable = module.read(path)
-            return trace
+    for name in sorted(offered("traces"), key=lambda name: not is_outside("traces", name)):
+        if sniffed(name, head):
+            return table_of(name, path)
     known = ", ".join(offered("traces"))
     raise refuse(path, "is no trace that memsim knows", hint=f"formats: {known}")

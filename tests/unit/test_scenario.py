@@ -10,6 +10,7 @@ from fake_plugins import fake_plugins
 import memsim
 from memsim import plugins
 from memsim.load import load_text
+from memsim.plugins._contract import contract_breach
 from memsim.rules.vocabulary import scenario_schema
 from memsim.scenario import Event, content
 from memsim.scenario.machine import Machine
@@ -181,7 +182,7 @@ class Broken:
     ],
 )
 def test_contracts_are_held(folder, breach):
-    assert plugins.contract_breach(folder, Broken) == breach
+    assert contract_breach(folder, Broken).message == breach
 
 
 def test_unknown_plugin_is_told_with_a_suggestion():
