@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from memsim import rules
+from memsim import plugins, rules
 from memsim.errors import InputError, Problem, suggest
 from memsim.rules.findings import Finding
-from memsim.scenario import Scenario
+from memsim.scenario import PluginSource, Scenario
 from memsim.scenario.content import digest_path
 from memsim.scenario.paths import Loc, resolve, with_value
 from memsim.units import describe, parse_int_set
@@ -334,6 +334,7 @@ def load_text(
         source=text,
         overrides=(*sets, *([f"seeds={seeds}"] if seeds is not None else [])),
         inputs=tuple((p, digest_path(Path(directory, p))) for p in sorted(checked.inputs)),
+        plugins=tuple(PluginSource(f.folder, f.name, f.path, f.sha256) for f in plugins.loaded()),
     )
     return scenario.only(tuple(policies)) if policies else scenario
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from memsim.cli._plugins import plugin_option
+
 if TYPE_CHECKING:
     from memsim.traces import Accounting
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 @click.option("--requests-only", is_flag=True, help="Keep allocations and frees only.")
 @click.option("--note", "notes", multiple=True, help="A line for SOURCE (captures; repeatable).")
 @click.option("--force", is_flag=True, help="Replace what is there.")
+@plugin_option
 def command(
     source: Path,
     out: Path | None,

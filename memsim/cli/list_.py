@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from memsim.cli._plugins import plugin_option
 from memsim.errors import visible
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ KINDS = ("policies", "workloads", "metrics", "traces", "scenarios")
 @click.command("list")
 @click.argument("kind", type=click.Choice(KINDS))
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
+@plugin_option
 def command(kind: str, form: str) -> None:
     """List what this memsim offers, with knobs and units."""
     rows = {

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from memsim.cli import INTERRUPTED
+from memsim.cli._plugins import plugin_option
 from memsim.errors import visible
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ UNMET, FAILED = 1, 3
 )
 @click.option("--check", is_flag=True, help="Verify the allocator's invariants on the way.")
 @click.option("--force", is_flag=True, help="Simulate again and replace what is there.")
+@plugin_option
 @click.pass_context
 def command(
     ctx: click.Context,

@@ -6,8 +6,11 @@ import json
 
 import click
 
+from memsim.cli._plugins import plugin_option
+
 
 @click.command("schema")
+@plugin_option
 def command() -> None:
     """Print the JSON Schema of scenario files, with the knobs of every policy and workload.
 

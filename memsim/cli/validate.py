@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from memsim.cli._plugins import plugin_option
 from memsim.errors import InputError, Problem, visible
 
 
@@ -12,6 +13,7 @@ from memsim.errors import InputError, Problem, visible
 @click.option("--set", "sets", multiple=True, metavar="PATH=VALUE", help="Change one value.")
 @click.option("--policy", "policies", multiple=True, metavar="NAME", help="Keep this policy only.")
 @click.option("--seeds", metavar="SEEDS", help="Instead of the scenario's seeds: 1..10.")
+@plugin_option
 def command(
     scenarios: tuple[str, ...], sets: tuple[str, ...], policies: tuple[str, ...], seeds: str | None
 ) -> None:

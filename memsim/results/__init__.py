@@ -140,6 +140,7 @@ def _manifest(scenario: Scenario, finished: tables.Finished) -> dict[str, Any]:
         "content_hash": scenario.content_hash,
         "overrides": list(scenario.overrides),
         "inputs": dict(scenario.inputs),
+        "plugins": [plugin._asdict() for plugin in scenario.plugins],
         "policies": list(scenario.policies),
         "profiles": sorted({trial.profile for trial, _ in finished}),
         "axes": list(scenario.axes),

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     AfterValidator,
@@ -195,6 +195,16 @@ Point = tuple[tuple[str, str], ...]
 """One value of each axis: (path, value as text)."""
 
 
+class PluginSource(NamedTuple):
+    """A plug-in that is a file from outside the package."""
+
+    folder: str
+    name: str
+    path: str
+    """As it was given."""
+    sha256: str
+
+
 class Scenario(ScenarioText):
     """A valid scenario, with what loading it found out."""
 
@@ -206,6 +216,8 @@ class Scenario(ScenarioText):
     """Every ``--set`` that was applied."""
     inputs: tuple[tuple[str, str], ...] = ()
     """Path as written and SHA-256 of each file or folder that trials read, sorted."""
+    plugins: tuple[PluginSource, ...] = ()
+    """The plug-ins from outside that were in use when it was loaded."""
 
     @property
     def baseline(self) -> str:
@@ -249,7 +261,11 @@ class Scenario(ScenarioText):
             data = with_value(data, resolve(data, path), value)
         text = ScenarioText.model_validate_json(json.dumps(data), strict=True)
         return Scenario.model_construct(
-            text.model_fields_set, **dict(text), directory=self.directory, inputs=self.inputs
+            text.model_fields_set,
+            **dict(text),
+            directory=self.directory,
+            inputs=self.inputs,
+            plugins=self.plugins,
         )
 
     def trials(self) -> Iterator[Trial]:
@@ -309,7 +325,15 @@ def as_text(value: JsonValue) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def engine_digest(scenario: ScenarioText, policy: str) -> str:
+def engine_digest(scenario: Scenario, policy: str) -> str:
     """SHA-256 of the sources that decide the outcome of a policy's trials."""
     kinds = sorted({spec.kind for spec in scenario.workloads.values()})
-    return sources_digest(scenario.policies[policy].placement, tuple(kinds))
+    placement = scenario.policies[policy].placement
+    own = sources_digest(placement, tuple(kinds))
+    chosen = {"policies": {placement}, "workloads": set(kinds)}
+    outside = [
+        (plugin.folder, plugin.name, plugin.sha256)
+        for plugin in scenario.plugins
+        if plugin.name in chosen.get(plugin.folder, {plugin.name})
+    ]
+    return sha256([own, outside]) if outside else own
