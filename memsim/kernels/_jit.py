@@ -27,9 +27,8 @@ def source_hash() -> str:
     """Hash the sources that decide what the compiled kernels do (16 hexadecimal digits)."""
     digest = hashlib.sha256()
     for path in (*sorted(_HERE.rglob("*.py")), _HERE.parent / "mm.py"):
-        digest.update(
-            str(path.relative_to(_HERE.parent)).encode() + b"\0" + path.read_bytes() + b"\0"
-        )
+        name = path.relative_to(_HERE.parent).as_posix()
+        digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 
@@ -100,6 +99,10 @@ if DISABLED:
     def ctz(value: int) -> int:
         """Count trailing zero bits of a positive integer."""
         return (value & -value).bit_length() - 1
+
+    def popcount(value: int) -> int:
+        """Count the bits that are set."""
+        return value.bit_count()
 
 else:
     CACHE = cache_directory()
@@ -176,5 +179,14 @@ else:
 
         def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
             return builder.cttz(args[0], ir.IntType(1)(0))
+
+        return types.int64(types.int64), codegen
+
+    @intrinsic
+    def popcount(typing_context, value):  # type: ignore[no-untyped-def]
+        """Count the bits that are set."""
+
+        def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+            return builder.ctpop(args[0])
 
         return types.int64(types.int64), codegen

@@ -6,7 +6,7 @@ of another type than its pageblock's; nothing here derives the one from the othe
 
 from __future__ import annotations
 
-from memsim.kernels._jit import ctz, helper, inline
+from memsim.kernels._jit import ctz, helper, inline, popcount
 from memsim.kernels.layout import (
     FREE_ORDER_MASK,
     LIST_PROBES,
@@ -37,6 +37,7 @@ from memsim.mm import (
     MAX_PAGE_ORDER,
     MIGRATE_PCPTYPES,
     PAGE_ALLOC_COSTLY_ORDER,
+    PAGEBLOCK_NR_PAGES,
     PAGEBLOCK_ORDER,
     Migratetype,
 )
@@ -71,6 +72,23 @@ def mod_zone_page_state(m: Mem, z: int, cpu: int, diff: int, counter: int, delta
 def mod_zone_free_pages(m: Mem, z: int, cpu: int, delta: int) -> None:
     """Book a change of nr_free_pages."""
     mod_zone_page_state(m, z, cpu, P_STAT_DIFF, Z_NR_FREE_PAGES, delta)
+
+
+@inline
+def mod_zone_page_state_singly(
+    m: Mem, z: int, cpu: int, diff: int, counter: int, pages: int
+) -> None:
+    """Book a change of one page ``pages`` times over: the zone's counter ends where it then would.
+
+    A CPU holds back at most the threshold; one page more folds all of it.
+    """
+    at = (z * m.nr_cpus + cpu) * PCP_FIELDS + diff
+    full = zone_get(m, z, Z_STAT_THRESHOLD) + 1
+    x = int(m.pcps[at]) + pages
+    if x >= full:
+        zone_add(m, z, counter, x - x % full)
+        x %= full
+    m.pcps[at] = x
 
 
 @inline
@@ -154,6 +172,32 @@ def rmqueue_smallest(m: Mem, z: int, order: int, migratetype: int) -> int:
 
 
 @inline
+def take(m: Mem, z: int, order: int, migratetype: int, wanted: int) -> tuple[int, int]:
+    """Take up to ``wanted`` blocks side by side off a type's own lists.
+
+    Returns the lowest and how many there are, 0 if the lists have none. They are the ones that
+    ``rmqueue_smallest`` takes one after the other, and the lists become what it leaves: it splits
+    a block from the lower end, and what remains are blocks of different orders. Marks no page, and
+    counts no probe where it finds nothing.
+    """
+    orders = free_mask(m, z, migratetype) >> order
+    if orders == 0:
+        return -1, 0
+    current = order + ctz(orders)
+    first = free_head(m, z, current, migratetype)
+    del_page_from_free_list(m, z, first, current)
+    blocks = min(wanted, 1 << (current - order))
+    probes = current - order + 2 * blocks - 1 - popcount(blocks - 1)
+    zone_add(m, z, Z_VMSTAT + LIST_PROBES, probes)
+    pfn = first + (blocks << order)
+    while pfn < first + (1 << current):
+        rest = ctz(pfn)
+        add_to_free_list(m, z, pfn, rest, migratetype, False)
+        pfn += 1 << rest
+    return first, blocks
+
+
+@inline
 def merge_stops(m: Mem, buddy: int, migratetype: int) -> bool:
     """Say whether pageblocks' types keep two pageblock-sized buddies apart (spec 2.3 step 2c)."""
     other = pageblock_type(m, buddy)
@@ -211,3 +255,22 @@ def free_one_page(
         mod_zone_freepage_state(m, z, cpu, 1 << order, migratetype)
     pfn, order = merge_buddies(m, z, pfn, order, migratetype)
     add_to_free_list(m, z, pfn, order, migratetype, tail or buddy_merge_likely(m, pfn, order))
+
+
+@inline
+def free_range(m: Mem, z: int, cpu: int, pfn: int, end: int, migratetype: int) -> None:
+    """Free the pages [pfn, end) as ``free_one_page`` does one by one, the lowest first.
+
+    Until the last page of an aligned block comes, its others only wait on lists of their own; no
+    pageblock's type matters below the pageblock's order.
+    """
+    mod_zone_page_state_singly(m, z, cpu, P_STAT_DIFF, Z_NR_FREE_PAGES, end - pfn)
+    if migratetype == CMA:
+        mod_zone_page_state_singly(m, z, cpu, P_CMA_DIFF, Z_NR_FREE_CMA, end - pfn)
+    while pfn < end:
+        order = ctz(pfn | PAGEBLOCK_NR_PAGES)
+        while pfn + (1 << order) > end:
+            order -= 1
+        head, top = merge_buddies(m, z, pfn, order, migratetype)
+        add_to_free_list(m, z, head, top, migratetype, buddy_merge_likely(m, head, top))
+        pfn += 1 << order

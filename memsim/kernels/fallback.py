@@ -230,22 +230,34 @@ def rmqueue_fallback(
     return True
 
 
-@helper
-def rmqueue_cma(m: Mem, z: int, order: int) -> int:
-    """Take from the CMA lists when they hold more than half of the zone's free pages."""
+@inline
+def may_take_cma(tables: PolicyTables, migratetype: int, alloc_flags: int) -> bool:
+    """Say whether a request may be served from CMA pageblocks."""
+    return bool(alloc_flags & ALLOC_CMA and int(tables.options[OPT_CMA]) and migratetype == MOVABLE)
+
+
+@inline
+def cma_first(m: Mem, tables: PolicyTables, z: int, migratetype: int, alloc_flags: int) -> bool:
+    """Say whether the CMA lists come first: they hold more than half of the zone's free pages."""
+    if not may_take_cma(tables, migratetype, alloc_flags):
+        return False
     # What CPUs hold back can make the zone's counters negative; they are read as zero then.
     free = max(zone_get(m, z, Z_NR_FREE_PAGES), 0)
-    if zone_get(m, z, Z_NR_FREE_CMA) > free // 2:
-        return rmqueue_smallest(m, z, order, CMA)
-    return -1
+    return zone_get(m, z, Z_NR_FREE_CMA) > free // 2
+
+
+@helper
+def rmqueue_cma(m: Mem, z: int, order: int) -> int:
+    """Take from the CMA lists; -1 if they have none."""
+    return rmqueue_smallest(m, z, order, CMA)
 
 
 @helper
 def rmqueue_elsewhere(
-    m: Mem, tables: PolicyTables, z: int, order: int, migratetype: int, alloc_flags: int, cma: bool
+    m: Mem, tables: PolicyTables, z: int, order: int, migratetype: int, alloc_flags: int
 ) -> int:
     """Take a block when the type's own lists have none: from CMA, then by fallback."""
-    if cma:
+    if may_take_cma(tables, migratetype, alloc_flags):
         pfn = rmqueue_smallest(m, z, order, CMA)
         if pfn >= 0:
             return pfn
@@ -265,11 +277,10 @@ def rmqueue_locked(
     Counters of free pages are the caller's. Source: __rmqueue, mm/page_alloc.c, 6.1.
     """
     pfn = -1
-    cma = bool(alloc_flags & ALLOC_CMA and int(tables.options[OPT_CMA]) and migratetype == MOVABLE)
-    if cma:
+    if cma_first(m, tables, z, migratetype, alloc_flags):
         pfn = rmqueue_cma(m, z, order)
     if pfn < 0:
         pfn = rmqueue_smallest(m, z, order, migratetype)
     if pfn < 0:
-        pfn = rmqueue_elsewhere(m, tables, z, order, migratetype, alloc_flags, cma)
+        pfn = rmqueue_elsewhere(m, tables, z, order, migratetype, alloc_flags)
     return pfn

@@ -318,6 +318,12 @@ def zone_add(m: Mem, z: int, field: int, value: int) -> None:
 
 
 @inline
+def keeps_log(m: Mem) -> bool:
+    """Say whether trace events are logged; then every page is handled by itself."""
+    return int(m.log_cursor[LOG_CAPACITY]) > 0
+
+
+@inline
 def log_event(
     m: Mem, kind: int, pfn: int, a: int, b: int, c: int = 0, d: int = 0, e: int = 0
 ) -> None:

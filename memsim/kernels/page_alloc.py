@@ -7,11 +7,8 @@ with Status.NEEDS_RECLAIM.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from memsim.kernels._jit import helper, inline
 from memsim.kernels.buddy import (
-    CMA,
     HIGHATOMIC,
     ISOLATE,
     MOVABLE,
@@ -29,7 +26,6 @@ from memsim.kernels.fallback import (
     ALLOC_NOFRAGMENT,
     ALLOC_NON_BLOCK,
     ALLOC_OOM,
-    ALLOC_WMARK_MASK,
     move_freepages,
     pageblock_range,
     rmqueue_locked,
@@ -50,7 +46,6 @@ from memsim.kernels.layout import (
     PAGE_LRU_PENDING,
     PGALLOC,
     PGFREE,
-    REQ_ATOMIC,
     REQ_DIRECT_RECLAIM,
     REQ_HIGH,
     REQ_KSWAPD_RECLAIM,
@@ -60,21 +55,14 @@ from memsim.kernels.layout import (
     REQ_NOMEMALLOC,
     SLOWPATH,
     TYPE_MASK,
-    Z_BOOST,
     Z_BOOSTED,
-    Z_LOWMEM_RESERVE,
     Z_MANAGED,
     Z_NODE,
     Z_NOFRAGMENT,
-    Z_NR_FREE_CMA,
-    Z_NR_FREE_PAGES,
     Z_NR_RESERVED_HIGHATOMIC,
     Z_NUMA,
-    Z_TYPE,
     Z_VMSTAT,
-    Z_WMARK,
     Mem,
-    free_mask,
     page_type,
     page_zone,
     pageblock_type,
@@ -85,6 +73,13 @@ from memsim.kernels.layout import (
 from memsim.kernels.pcp import free_unref_page_commit, rmqueue_pcplist
 from memsim.kernels.placement import OPT_CMA, OPT_HIGHATOMIC, OPT_NOFRAGMENT, PolicyTables
 from memsim.kernels.swap import folio_add_lru, lru_add_drain_page
+from memsim.kernels.zonelist import (
+    WMARK_MIN,
+    AllocContext,
+    next_zone,
+    zone_watermark_fast,
+    zonelist_zone,
+)
 from memsim.mm import (
     MIGRATE_PCPTYPES,
     PAGEBLOCK_NR_PAGES,
@@ -92,97 +87,9 @@ from memsim.mm import (
     Wmark,
 )
 
-WMARK_MIN = int(Wmark.MIN)
 WMARK_LOW = int(Wmark.LOW)
 WOULD_RECLAIM = -2
 """In place of a pfn: nothing was found, and the request goes on to reclaim or compaction."""
-ALLOC_RESERVES = ALLOC_MIN_RESERVE | ALLOC_NON_BLOCK | ALLOC_HIGHATOMIC | ALLOC_OOM
-
-
-class AllocContext(NamedTuple):
-    """One request on its way through the zonelist (struct alloc_context)."""
-
-    order: int
-    migratetype: int
-    highest_zone: int
-    flags: int
-    """REQ_*."""
-    zonelist: int
-    """Offset in Mem.zonelists: length, then zones."""
-    nodemask: int
-    cpu: int
-
-
-@inline
-def next_zone(m: Mem, ac: AllocContext, position: int) -> int:
-    """Return the next position of the zonelist that the request may use, -1 at its end."""
-    length = int(m.zonelists[ac.zonelist])
-    while position < length:
-        z = int(m.zonelists[ac.zonelist + 1 + position])
-        allowed = ac.nodemask >> zone_get(m, z, Z_NODE) & 1
-        if allowed and zone_get(m, z, Z_TYPE) <= ac.highest_zone:
-            return position
-        position += 1
-    return -1
-
-
-@inline
-def zonelist_zone(m: Mem, ac: AllocContext, position: int) -> int:
-    """Return the zone at a position of the request's zonelist."""
-    return int(m.zonelists[ac.zonelist + 1 + position])
-
-
-@inline
-def zone_unusable_free(m: Mem, z: int, order: int, alloc_flags: int) -> int:
-    """Count free pages that the request may not use (spec 5.3 steps 1-3)."""
-    unusable = (1 << order) - 1
-    if not alloc_flags & ALLOC_RESERVES:
-        unusable += zone_get(m, z, Z_NR_RESERVED_HIGHATOMIC)
-    if not alloc_flags & ALLOC_CMA:
-        unusable += max(zone_get(m, z, Z_NR_FREE_CMA), 0)
-    return unusable
-
-
-@helper
-def zone_watermark_ok(m: Mem, z: int, ac: AllocContext, mark: int, alloc_flags: int) -> bool:
-    """Test a zone against a mark for a request, with all deductions and reserves (spec 5.3)."""
-    free = max(zone_get(m, z, Z_NR_FREE_PAGES), 0)
-    free -= zone_unusable_free(m, z, ac.order, alloc_flags)
-    if alloc_flags & ALLOC_MIN_RESERVE:
-        mark -= mark // 2
-        if alloc_flags & ALLOC_NON_BLOCK:
-            mark -= mark // 4
-    if alloc_flags & ALLOC_OOM:
-        mark -= mark // 2
-    if free <= mark + zone_get(m, z, Z_LOWMEM_RESERVE + ac.highest_zone):
-        return False
-    if ac.order == 0:
-        return True
-    orders = 0
-    for migratetype in range(MIGRATE_PCPTYPES):
-        orders |= free_mask(m, z, migratetype)
-    if alloc_flags & ALLOC_CMA:
-        orders |= free_mask(m, z, CMA)
-    if alloc_flags & (ALLOC_HIGHATOMIC | ALLOC_OOM):
-        orders |= free_mask(m, z, HIGHATOMIC)
-    return orders >> ac.order != 0
-
-
-@inline
-def zone_watermark_fast(m: Mem, z: int, ac: AllocContext, alloc_flags: int) -> bool:
-    """Test a zone's watermark, order 0 first without the full test (spec 5.3)."""
-    which = alloc_flags & ALLOC_WMARK_MASK
-    boost = zone_get(m, z, Z_BOOST)
-    unboosted = zone_get(m, z, Z_WMARK + which)
-    if ac.order == 0:
-        free = max(zone_get(m, z, Z_NR_FREE_PAGES), 0)
-        usable = free - min(free, zone_unusable_free(m, z, 0, alloc_flags))
-        if usable > unboosted + boost + zone_get(m, z, Z_LOWMEM_RESERVE + ac.highest_zone):
-            return True
-    if zone_watermark_ok(m, z, ac, unboosted + boost, alloc_flags):
-        return True
-    atomic = ac.order == 0 and ac.flags & REQ_ATOMIC and boost != 0 and which == WMARK_MIN
-    return bool(atomic) and zone_watermark_ok(m, z, ac, unboosted, alloc_flags)
 
 
 @helper
@@ -201,21 +108,33 @@ def rmqueue_buddy(m: Mem, tables: PolicyTables, z: int, ac: AllocContext, alloc_
 
 
 @inline
-def rmqueue(m: Mem, tables: PolicyTables, z: int, ac: AllocContext, alloc_flags: int) -> int:
-    """Take a block from a zone: per-CPU list, then buddy lists; -1 if it has none."""
-    pfn = -1
+def may_use_pcplist(tables: PolicyTables, ac: AllocContext, alloc_flags: int) -> bool:
+    """Say whether a request goes to the per-CPU lists first."""
     without_cma = (
         ac.migratetype == MOVABLE
         and int(tables.options[OPT_CMA]) != 0
         and not alloc_flags & ALLOC_CMA
     )
-    if pcp_allowed_order(ac.order) and not without_cma:
-        pfn = rmqueue_pcplist(m, tables, z, ac.cpu, ac.order, ac.migratetype, alloc_flags)
-    if pfn < 0:
-        pfn = rmqueue_buddy(m, tables, z, ac, alloc_flags)
+    return pcp_allowed_order(ac.order) and not without_cma
+
+
+@inline
+def wake_if_boosted(m: Mem, z: int, alloc_flags: int) -> None:
+    """Wake kswapd where a fallback has boosted the zone's watermarks."""
     if alloc_flags & ALLOC_KSWAPD and zone_get(m, z, Z_BOOSTED):
         zone_set(m, z, Z_BOOSTED, 0)
         m.events[KSWAPD_WAKEUPS] += 1
+
+
+@inline
+def rmqueue(m: Mem, tables: PolicyTables, z: int, ac: AllocContext, alloc_flags: int) -> int:
+    """Take a block from a zone: per-CPU list, then buddy lists; -1 if it has none."""
+    pfn = -1
+    if may_use_pcplist(tables, ac, alloc_flags):
+        pfn = rmqueue_pcplist(m, tables, z, ac.cpu, ac.order, ac.migratetype, alloc_flags)
+    if pfn < 0:
+        pfn = rmqueue_buddy(m, tables, z, ac, alloc_flags)
+    wake_if_boosted(m, z, alloc_flags)
     return pfn
 
 
@@ -235,15 +154,21 @@ def reserve_highatomic_pageblock(m: Mem, z: int, pfn: int) -> None:
 
 
 @inline
-def zone_statistics(m: Mem, preferred: int, z: int, cpu: int) -> None:
-    """Count where an allocation was served (spec 5.7)."""
+def count_numa(m: Mem, preferred: int, z: int, cpu: int, count: int) -> None:
+    """Count where ``count`` allocations were served (spec 5.7)."""
     node = zone_get(m, z, Z_NODE)
     if node == zone_get(m, preferred, Z_NODE):
-        zone_add(m, z, Z_NUMA + NUMA_HIT, 1)
+        zone_add(m, z, Z_NUMA + NUMA_HIT, count)
     else:
-        zone_add(m, z, Z_NUMA + NUMA_MISS, 1)
-        zone_add(m, preferred, Z_NUMA + NUMA_FOREIGN, 1)
-    zone_add(m, z, Z_NUMA + (NUMA_LOCAL if node == int(m.cpu_node[cpu]) else NUMA_OTHER), 1)
+        zone_add(m, z, Z_NUMA + NUMA_MISS, count)
+        zone_add(m, preferred, Z_NUMA + NUMA_FOREIGN, count)
+    zone_add(m, z, Z_NUMA + (NUMA_LOCAL if node == int(m.cpu_node[cpu]) else NUMA_OTHER), count)
+
+
+@inline
+def zone_statistics(m: Mem, preferred: int, z: int, cpu: int) -> None:
+    """Count where an allocation was served."""
+    count_numa(m, preferred, z, cpu, 1)
 
 
 @inline
@@ -335,11 +260,8 @@ def unrestricted(ac: AllocContext) -> AllocContext:
 
 
 @inline
-def alloc_pages(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
-    """Serve a request: fast path at the low mark, then the slow path (spec 5.4, 5.5).
-
-    Returns a pfn, -1 if there is no page, or WOULD_RECLAIM.
-    """
+def fast_path_flags(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
+    """Build the fast path's flags from a request: low mark, no fragmentation (spec 5.4)."""
     alloc_flags = WMARK_LOW
     if ac.flags & REQ_KSWAPD_RECLAIM:
         alloc_flags |= ALLOC_KSWAPD
@@ -352,7 +274,16 @@ def alloc_pages(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
         and zone_get(m, zonelist_zone(m, ac, first), Z_NOFRAGMENT)
     ):
         alloc_flags |= ALLOC_NOFRAGMENT
-    pfn = get_page_from_freelist(m, tables, ac, alloc_flags)
+    return alloc_flags
+
+
+@inline
+def alloc_pages(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
+    """Serve a request: fast path at the low mark, then the slow path (spec 5.4, 5.5).
+
+    Returns a pfn, -1 if there is no page, or WOULD_RECLAIM.
+    """
+    pfn = get_page_from_freelist(m, tables, ac, fast_path_flags(m, tables, ac))
     if pfn < 0:
         pfn = alloc_pages_slowpath(m, tables, ac)
     return pfn

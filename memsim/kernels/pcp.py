@@ -11,12 +11,12 @@ from memsim.kernels.buddy import (
     CMA,
     MOVABLE,
     free_one_page,
+    free_range,
     mod_zone_free_cma,
     mod_zone_free_pages,
+    take,
 )
-from memsim.kernels.fallback import (
-    rmqueue_locked,
-)
+from memsim.kernels.fallback import cma_first, rmqueue_locked
 from memsim.kernels.layout import (
     LOG_PCPU_DRAIN,
     ORDER_SHIFT,
@@ -33,6 +33,7 @@ from memsim.kernels.layout import (
     Z_NR_ISOLATE_PAGEBLOCK,
     Z_VMSTAT,
     Mem,
+    keeps_log,
     log_event,
     page_type,
     pageblock_type,
@@ -116,6 +117,26 @@ def pcp_pop_tail(m: Mem, lst: int) -> int:
     return int(m.rings[int(m.pcps[lst + 2]) + at])
 
 
+@inline
+def refill_whole(m: Mem, z: int, order: int, migratetype: int, lst: int, wanted: int) -> int:
+    """Put up to ``wanted`` blocks of the type's own lists on a per-CPU list; return how many."""
+    mark = migratetype << TYPE_SHIFT | PAGE_PCP | order << ORDER_SHIFT
+    offset, mask = int(m.pcps[lst + 2]), int(m.pcps[lst + 3])
+    tail = int(m.pcps[lst]) + int(m.pcps[lst + 1])
+    taken = 0
+    while taken < wanted:
+        first, blocks = take(m, z, order, migratetype, wanted - taken)
+        if blocks == 0:
+            break
+        for i in range(blocks):
+            pfn = first + (i << order)
+            m.state[pfn] = mark
+            m.rings[offset + (tail + taken + i & mask)] = pfn
+        taken += blocks
+    m.pcps[lst + 1] += taken
+    return taken
+
+
 @helper
 def rmqueue_bulk(
     m: Mem,
@@ -132,7 +153,12 @@ def rmqueue_bulk(
     wanted = max(batch >> order, 2) if batch > 1 else batch
     lst = pcp_list(row, order_to_pindex(migratetype, order))
     taken = 0
+    whole = not keeps_log(m) and not cma_first(m, tables, z, migratetype, alloc_flags)
     while taken < wanted:
+        if whole:
+            taken += refill_whole(m, z, order, migratetype, lst, wanted - taken)
+            if taken == wanted:
+                break
         pfn = rmqueue_locked(m, tables, z, order, migratetype, alloc_flags)
         if pfn < 0:
             break
@@ -170,6 +196,37 @@ def rmqueue_pcplist(
     return pcp_pop_head(m, lst)
 
 
+@inline
+def range_at_tail(m: Mem, lst: int, limit: int) -> int:
+    """Count the single pages at the tail that lie side by side, the oldest lowest, all alike."""
+    length = min(int(m.pcps[lst + 1]), limit)
+    offset, mask = int(m.pcps[lst + 2]), int(m.pcps[lst + 3])
+    tail = int(m.pcps[lst]) + int(m.pcps[lst + 1]) - 1
+    first = int(m.rings[offset + (tail & mask)])
+    state = int(m.state[first])
+    pages = 1
+    while (
+        pages < length
+        and int(m.rings[offset + (tail - pages & mask)]) == first + pages
+        and int(m.state[first + pages]) == state
+    ):
+        pages += 1
+    return pages
+
+
+@inline
+def drain_range(m: Mem, z: int, row: int, cpu: int, lst: int, pages: int) -> None:
+    """Return the range of single pages at the tail of a list to the buddy lists."""
+    first = pcp_pop_tail(m, lst)
+    m.pcps[lst + 1] -= pages - 1
+    m.pcps[row + P_COUNT] -= pages
+    migratetype = page_type(m, first)
+    for pfn in range(first, first + pages):
+        m.state[pfn] = 0
+    free_range(m, z, cpu, first, first + pages, migratetype)
+    zone_add(m, z, Z_VMSTAT + PCP_DRAINED_BLOCKS, pages)
+
+
 @helper
 def free_pcppages_bulk(m: Mem, z: int, row: int, cpu: int, count: int, pindex: int) -> None:
     """Return pages to the buddy lists: list after list from ``pindex`` on, oldest block first.
@@ -178,10 +235,17 @@ def free_pcppages_bulk(m: Mem, z: int, row: int, cpu: int, count: int, pindex: i
     """
     count = min(count, int(m.pcps[row + P_COUNT]))
     isolated = zone_get(m, z, Z_NR_ISOLATE_PAGEBLOCK) != 0
+    ranges = not isolated and not keeps_log(m)
     while count > 0:
         lst = pcp_list(row, pindex)
         order = pindex_to_order(pindex)
         while count > 0 and int(m.pcps[lst + 1]) > 0:
+            if ranges and order == 0:
+                pages = range_at_tail(m, lst, count)
+                if pages > 1:
+                    drain_range(m, z, row, cpu, lst, pages)
+                    count -= pages
+                    continue
             pfn = pcp_pop_tail(m, lst)
             migratetype = pageblock_type(m, pfn) if isolated else page_type(m, pfn)
             m.state[pfn] = 0

@@ -31,15 +31,9 @@ from memsim.kernels.layout import (
 )
 from memsim.kernels.linux_2_6_14.fallback import free_one_page, free_type, rmqueue_locked
 from memsim.kernels.linux_2_6_14.pcp import free_hot_cold_page, rmqueue_pcplist
-from memsim.kernels.page_alloc import (
-    WOULD_RECLAIM,
-    AllocContext,
-    free_pages_prepare,
-    next_zone,
-    zone_statistics,
-    zonelist_zone,
-)
+from memsim.kernels.page_alloc import WOULD_RECLAIM, free_pages_prepare, zone_statistics
 from memsim.kernels.placement import PolicyTables
+from memsim.kernels.zonelist import AllocContext, next_zone, zonelist_zone
 from memsim.mm import Wmark
 
 WMARK_MIN = int(Wmark.MIN)
