@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bench.streams import SEED, TYPE_SHIFT, Mix, draw
 from memsim.memory import Memory
-from memsim.memory.start import boot
+from memsim.memory.boot import boot
 from memsim.mm import OP_FREE, PAGE_SIZE, PAGEBLOCK_ORDER, Status, Use, gfp_from_text
 from memsim.policies import LINUX_6_1
 from memsim.policies.mobility import Policy

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from memsim.kernels import layout as L
 from memsim.kernels.placement import PolicyTables
 from memsim.memory import Memory
-from memsim.memory.start import present_pageblocks, restore
+from memsim.memory.restore import present_pageblocks, restore
 from memsim.mm import OP_FREE, PAGEBLOCK_ORDER, Migratetype, Status, gfp_from_text, gfp_migratetype
 from memsim.policies import LINUX_6_1, mobility, none
 from memsim.traces import TraceTable

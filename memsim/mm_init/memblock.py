@@ -128,6 +128,17 @@ def subtract(ranges: Iterable[Range], holes: Iterable[Range]) -> list[Range]:
     return left
 
 
+def joined(ranges: Iterable[Range]) -> list[Range]:
+    """Join ascending ranges that touch or overlap."""
+    found: list[Range] = []
+    for start, end in ranges:
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], end))
+        else:
+            found.append((start, end))
+    return found
+
+
 def size(ranges: Iterable[Range]) -> int:
     """Count the pages of disjoint ranges."""
     return sum(e - s for s, e in ranges)

@@ -17,11 +17,13 @@ from pydantic import BaseModel, ValidationError
 
 from memsim import plugins
 from memsim.errors import suggest
+from memsim.mm import NR_ORDERS
 from memsim.policies import KERNELS
 from memsim.policies._validity import tables_of
 from memsim.profiles import PROFILES
 from memsim.rules import vocabulary
 from memsim.rules.findings import Finding, explain
+from memsim.rules.kernel import kernel_findings, pairing_findings
 from memsim.rules.machine import machine_findings
 from memsim.scenario import Event, PolicySpec, ScenarioText, WorkloadSpec, as_text
 from memsim.scenario.expect import Expectation, parse_expectation
@@ -94,6 +96,7 @@ def _check_one(
         findings = [f for f in findings if f.loc[:2] not in foreign or f.loc[2:] == ("do",)]
     parts = _parts(data, context)
     context["nodes"] = parts.nodes
+    context["max_page_order"] = parts.machine.max_page_order if parts.machine else NR_ORDERS - 1
     rules = (_machine, _policies, _workloads, _events, _expectations)
     return findings + [finding for rule in rules for finding in rule(parts)], scenario
 
@@ -143,7 +146,8 @@ def _or_none(parse: Any, value: object) -> Any:
 
 def _machine(parts: Parts) -> Iterator[Finding]:
     if parts.machine is not None:
-        yield from machine_findings(parts.machine)
+        found = [*machine_findings(parts.machine)]
+        yield from found or kernel_findings(parts.machine, parts.policies)
 
 
 def _knobs(
@@ -166,10 +170,8 @@ def _policies(parts: Parts) -> Iterator[Finding]:
         profile = spec.profile or (parts.machine.profile if parts.machine else None)
         if not found and profile is not None:
             offered = plugins.find("policies", spec.placement).Policy.PROFILES
-            if profile not in offered:
-                message = f'placement "{spec.placement}" does not go with profile "{profile}"'
-                yield Finding((*at, "placement"), message, f"it goes with {', '.join(offered)}")
-            else:
+            yield from pairing_findings(at, spec.placement, profile, offered)
+            if profile in offered:
                 policy = plugins.build("policies", spec.placement, spec.options)
                 tables_of(spec.placement, policy, KERNELS[PROFILES[profile].mechanism])
 
@@ -187,6 +189,10 @@ def _events(parts: Parts) -> Iterator[Finding]:
             listed = " and ".join(", ".join(map(str, parts.nodes)).rsplit(", ", 1))
             message = f"node {event.node} does not exist"
             yield Finding((*at, "node"), message, f"nodes are {listed}")
+        largest = parts.machine.max_page_order if parts.machine else NR_ORDERS - 1
+        if max(event.orders) > largest:
+            message = f"expected orders from 0 to {largest}, found {max(event.orders)}"
+            yield Finding((*at, "orders"), message)
         if parts.duration is None:
             continue
         for key in ("at", "every", "until"):

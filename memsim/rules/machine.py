@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from memsim.mm import MAX_ORDER_NR_PAGES, MAX_PFN, PAGE_SIZE
+from memsim.mm import MAX_PFN, PAGE_SIZE
 from memsim.rules.findings import Finding
-from memsim.scenario.machine import LOCAL_DISTANCE, SECTION_BYTES, Machine
+from memsim.scenario.machine import LOCAL_DISTANCE, MAX_ORDERS, SECTION_BYTES, Machine
 from memsim.scenario.paths import Loc
 from memsim.units import format_bytes
 
 MIN_MEMORY = 16 << 20
 MAX_MEMORY = MAX_PFN * PAGE_SIZE
-MEMORY_UNIT = MAX_ORDER_NR_PAGES * PAGE_SIZE
+MAX_MEMORY_I386 = 64 << 30
+"""What 36 bits of physical address reach (PAE)."""
 MAX_BLOCK_SIZE = 2 << 30
 MAX_DISTANCE = 254
 MAX_NODES = 31
@@ -22,7 +23,7 @@ MAX_CPU = 8191
 def machine_findings(machine: Machine) -> Iterator[Finding]:
     """Say why a machine cannot be; nothing if it can."""
     if machine.from_ is not None:
-        for key in ("nodes", "block_size", "distances"):
+        for key in ("nodes", "block_size", "distances", "arch", "max_order"):
             if key in machine.model_fields_set:
                 message = f'"{key}" is what the capture says'
                 yield Finding(("machine", key), message, 'leave it out beside "from"', True)
@@ -30,6 +31,12 @@ def machine_findings(machine: Machine) -> Iterator[Finding]:
     if not machine.nodes:
         at: Loc = ("machine", "nodes") if "nodes" in machine.model_fields_set else ("machine",)
         yield Finding(at, "the machine has no nodes", 'give "nodes" or "from"', True)
+        return
+    allowed = MAX_ORDERS[machine.arch]
+    if machine.max_order is not None and machine.max_order not in allowed:
+        wanted = " or ".join(map(str, allowed))
+        message = f"max_order: expected {wanted} on {machine.arch}, found {machine.max_order}"
+        yield Finding(("machine", "max_order"), message)
         return
     yield from _nodes(machine)
     yield from _cpus(machine)
@@ -41,6 +48,9 @@ def machine_findings(machine: Machine) -> Iterator[Finding]:
 def _nodes(machine: Machine) -> Iterator[Finding]:
     if len(machine.nodes) > MAX_NODES:
         message = f"{len(machine.nodes)} nodes are more than {MAX_NODES}"
+        yield Finding(("machine", "nodes"), message, on_key=True)
+    if machine.arch == "i386" and len(machine.nodes) > 1:
+        message = f"an i386 machine has one node, found {len(machine.nodes)}"
         yield Finding(("machine", "nodes"), message, on_key=True)
     seen: set[int] = set()
     for i, node in enumerate(machine.nodes):
@@ -69,21 +79,23 @@ def _cpus(machine: Machine) -> Iterator[Finding]:
 
 
 def _memory(machine: Machine) -> Iterator[Finding]:
+    unit = PAGE_SIZE << machine.max_page_order
     for i, node in enumerate(machine.nodes):
         at: Loc = ("machine", "nodes", i)
         if node.total == 0:
             yield Finding(at, f"node {node.id} has no memory", "for example memory: 8GiB")
-        # Unlike Linux: memory comes in multiples of 4 MiB, so that nodes share no pageblock.
-        if node.memory % MEMORY_UNIT:
-            message = f"memory is not a multiple of {format_bytes(MEMORY_UNIT)}"
+        # Unlike Linux: memory comes in multiples of the largest block, so that nodes share none.
+        if node.memory % unit:
+            message = f"memory is not a multiple of {format_bytes(unit)}"
             yield Finding((*at, "memory"), message, f"found {format_bytes(node.memory)}")
     total = machine.total
-    if 0 < total < MIN_MEMORY or total > MAX_MEMORY:
-        bounds = f"expected {format_bytes(MIN_MEMORY)} to {format_bytes(MAX_MEMORY)}"
+    most = MAX_MEMORY_I386 if machine.arch == "i386" else MAX_MEMORY
+    if 0 < total < MIN_MEMORY or total > most:
+        bounds = f"expected {format_bytes(MIN_MEMORY)} to {format_bytes(most)}"
         message = f"the machine has {format_bytes(total)} of memory"
         yield Finding(("machine", "nodes"), message, bounds, True)
-    if machine.cma % MEMORY_UNIT or machine.cma > total // 2:
-        message = f"cma: expected a multiple of {format_bytes(MEMORY_UNIT)}, at most half of memory"
+    if machine.cma % unit or machine.cma > total // 2:
+        message = f"cma: expected a multiple of {format_bytes(unit)}, at most half of memory"
         yield Finding(("machine", "cma"), f"{message}, found {format_bytes(machine.cma)}")
     reserve = machine.vm.min_free_kbytes
     if reserve != "auto" and reserve * 1024 >= total > 0:
@@ -93,9 +105,10 @@ def _memory(machine: Machine) -> Iterator[Finding]:
 
 def _blocks(machine: Machine) -> Iterator[Finding]:
     size = machine.block_size
-    sound = size is None or (SECTION_BYTES <= size <= MAX_BLOCK_SIZE and size & (size - 1) == 0)
+    least = SECTION_BYTES[machine.arch]
+    sound = size is None or (least <= size <= MAX_BLOCK_SIZE and size & (size - 1) == 0)
     if size is not None and not sound:
-        bounds = f"from {format_bytes(SECTION_BYTES)} to {format_bytes(MAX_BLOCK_SIZE)}"
+        bounds = f"from {format_bytes(least)} to {format_bytes(MAX_BLOCK_SIZE)}"
         message = f"block_size: expected a power of two {bounds}, found {format_bytes(size)}"
         yield Finding(("machine", "block_size"), message)
         return

@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from memsim.errors import suggest
-from memsim.mm import GFP_NAMES, MAX_PAGE_ORDER, gfp_from_text
+from memsim.mm import GFP_NAMES, NR_ORDERS, gfp_from_text
 from memsim.scenario.cmdline import Cmdline, parse_cmdline
 from memsim.scenario.content import canonical_json, sha256, sources_digest
 from memsim.scenario.expect import Expectation, parse_expectation
@@ -79,8 +79,8 @@ def _some(values: tuple[int, ...]) -> tuple[int, ...]:
 
 def _orders(values: tuple[int, ...]) -> tuple[int, ...]:
     for order in _some(values):
-        if order > MAX_PAGE_ORDER:
-            raise ValueError(f"expected orders from 0 to {MAX_PAGE_ORDER}, found {order}")
+        if order >= NR_ORDERS:
+            raise ValueError(f"expected orders from 0 to {NR_ORDERS - 1}, found {order}")
     return values
 
 

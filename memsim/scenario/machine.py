@@ -9,11 +9,17 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 
 from memsim.errors import suggest
 from memsim.mm import PAGE_SIZE, SECTION_PAGES
+from memsim.profiles import PROFILES, Arch
 from memsim.scenario.content import canonical_json
 from memsim.units import Bytes, Duration, HintedError, InputPath, IntSet, describe
 
-PROFILES = ("linux-6.1",)
-SECTION_BYTES = SECTION_PAGES * PAGE_SIZE
+SECTION_BYTES: dict[Arch, int] = {
+    "x86-64": SECTION_PAGES * PAGE_SIZE,
+    "i386": 64 << 20,
+    "ppc64": 16 << 20,
+}
+MAX_ORDERS: dict[Arch, tuple[int, ...]] = {"x86-64": (11,), "i386": (11,), "ppc64": (11, 12, 13)}
+"""MAX_ORDER, the order that is just too large, in the kernels of an architecture."""
 LOCAL_DISTANCE, REMOTE_DISTANCE = 10, 20
 
 
@@ -82,7 +88,10 @@ class Vm(Model):
     min_free_kbytes: Annotated[int, Field(ge=0, le=1 << 32)] | Literal["auto"] = "auto"
     watermark_boost_factor: int = Field(15_000, ge=0, le=1 << 30)
     watermark_scale_factor: int = Field(10, ge=1, le=3000)
-    lowmem_reserve_ratio: tuple[int, int, int, int] = (256, 256, 32, 0)
+    lowmem_reserve_ratio: Annotated[tuple[int, ...], Field(min_length=2, max_length=4)] | None = (
+        None
+    )
+    """An entry for each zone that has one above it; not set: the kernel's own."""
     percpu_pagelist_high_fraction: int = Field(0, ge=0, le=1 << 30)
     thp: Literal["always", "madvise", "never"] = "madvise"
 
@@ -99,7 +108,12 @@ class Costs(Model):
 class Machine(Model):
     """A NUMA machine, or a capture of a real one."""
 
+    like: str | None = None
+    """The machine file whose keys stand here too, where the scenario does not write its own."""
     profile: Profile = "linux-6.1"
+    arch: Arch = "x86-64"
+    max_order: int | None = None
+    """The order that is just too large for a block; not set: the architecture's usual one."""
     nodes: tuple[Node, ...] = ()
     block_size: Bytes | None = None
     distances: tuple[tuple[int, ...], ...] | None = None
@@ -119,7 +133,13 @@ class Machine(Model):
         """Bytes of a memory block: as written, else as on bare metal (spec 1.2)."""
         if self.block_size is not None:
             return self.block_size
-        return SECTION_BYTES if self.total < 64 << 30 else 2 << 30
+        large = self.arch == "x86-64" and self.total >= 64 << 30
+        return 2 << 30 if large else SECTION_BYTES[self.arch]
+
+    @property
+    def max_page_order(self) -> int:
+        """Order of the largest block."""
+        return (self.max_order or MAX_ORDERS[self.arch][-1]) - 1
 
     @property
     def distance_matrix(self) -> tuple[tuple[int, ...], ...]:

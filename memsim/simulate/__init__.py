@@ -19,10 +19,9 @@ from memsim.errors import TrialError
 from memsim.kernels import layout as L
 from memsim.kernels.placement import PolicyTables
 from memsim.memory import Memory
-from memsim.memory.start import start
+from memsim.memory.start import kernel_of, start
 from memsim.metrics._validity import measure_all
 from memsim.mm import MAX_PAGE_ORDER, OP_COLD, OP_FREE, PAGEBLOCK_ORDER
-from memsim.policies import LINUX_6_1
 from memsim.policies._validity import tables_of
 from memsim.scenario import Trial, WorkloadSpec
 from memsim.schema import Outcome, Probes, Request, Stream, TrialRecord
@@ -106,6 +105,7 @@ class _Run:
         self.duration_ns = scenario.duration
         self.memory = start(
             scenario.machine,
+            trial.profile,
             trial.spec.kernel,
             _tables(trial),
             scenario.directory,
@@ -293,7 +293,8 @@ def generator(seed: int, name: str) -> np.random.Generator:
 
 def _tables(trial: Trial) -> PolicyTables:
     name = trial.spec.placement
-    return tables_of(name, plugins.build("policies", name, trial.spec.options), LINUX_6_1)
+    kernel = kernel_of(trial.scenario.machine, trial.profile)
+    return tables_of(name, plugins.build("policies", name, trial.spec.options), kernel)
 
 
 def _cpus_of_nodes(trial: Trial, memory: Memory) -> dict[int, tuple[int, ...]]:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Annotated
 
 import numpy as np
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
-from memsim.mm import MAX_PAGE_ORDER, OP_FREE, Gfp, Use, gfp_from_text
+from memsim.mm import NR_ORDERS, OP_FREE, Gfp, Use, gfp_from_text
 from memsim.scenario import GfpText
 from memsim.schema import AllocBatch, Request, Stream
 from memsim.units import Duration, IntSet, NodeSet
@@ -20,9 +20,10 @@ MAX_ATTEMPTS = 1_000_000
 """Each attempt is a row of high_order.csv."""
 
 
-def _orders(orders: tuple[int, ...]) -> tuple[int, ...]:
-    if not orders or max(orders) > MAX_PAGE_ORDER:
-        raise ValueError(f"expected orders from 0 to {MAX_PAGE_ORDER}, found {list(orders)}")
+def _orders(orders: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+    largest = (info.context or {}).get("max_page_order", NR_ORDERS - 1)
+    if not orders or max(orders) > largest:
+        raise ValueError(f"expected orders from 0 to {largest}, found {list(orders)}")
     return orders
 
 

@@ -9,7 +9,7 @@ LAYERS = """
     mm units errors
     kernels profiles
     scenario schema mm_init
-    plugins
+    plugins bootup
     policies metrics traces
     workloads
     rules

@@ -98,7 +98,8 @@ CASES = [
     ("unknown placement", "{placement: plain}", "{placement: plane}",
      'x.yaml:6:22: there is no policy "plane"\n  hint: did you mean "plain"?'),
     ("placement of another kernel", "{placement: plain}", "{placement: old}",
-     'x.yaml:6:22: placement "old" does not go with profile "linux-6.1"\n'
+     'x.yaml:6:22: placement "old" does not go with profile "linux-6.1": its free lists and '
+     "per-CPU lists are those of grouping by mobility\n"
      "  hint: it goes with linux-2.6.14"),
     ("unknown option", "{placement: plain}", "{placement: plain, bost: true}",
      'x.yaml:6:29: unknown key "bost"\n  hint: did you mean "boost"?'),

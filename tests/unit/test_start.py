@@ -12,7 +12,9 @@ from trials import SCENARIOS
 from memsim.errors import InputError
 from memsim.fidelity.freerun import preferred_nodes
 from memsim.kernels import layout as L
-from memsim.memory.start import boot, restore, start
+from memsim.memory.boot import boot
+from memsim.memory.restore import restore
+from memsim.memory.start import start
 from memsim.mm import Migratetype, ZoneType
 from memsim.mm_init.memblock import BARE
 from memsim.policies import LINUX_6_1, mobility, none
@@ -143,14 +145,15 @@ def test_an_empty_tebibyte_costs_little():
 
 
 def test_a_capture_is_a_start_state():
-    memory = start(machine(**{"from": "data/frag"}), parse_cmdline(""), TABLES, str(SCENARIOS))
+    captured = machine(**{"from": "data/frag"})
+    memory = start(captured, "linux-6.1", parse_cmdline(""), TABLES, str(SCENARIOS))
     memory.check()
     assert [zone.name for zone in memory.zone_infos()] == ["DMA", "DMA32", "Normal"]
 
 
 def test_a_folder_without_a_start_state_is_an_input_error():
     with pytest.raises(InputError, match=r"has no start/state\.txt"):
-        start(machine(**{"from": "data"}), parse_cmdline(""), TABLES, str(SCENARIOS))
+        start(machine(**{"from": "data"}), "linux-6.1", parse_cmdline(""), TABLES, str(SCENARIOS))
 
 
 @pytest.mark.parametrize(

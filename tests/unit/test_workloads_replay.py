@@ -5,7 +5,7 @@ import pytest
 from workload_runs import SECOND, carry_out, plan
 
 from memsim.errors import InputError
-from memsim.memory.start import restore
+from memsim.memory.restore import restore
 from memsim.mm import OP_FREE, Status
 from memsim.plugins import find
 from memsim.policies import LINUX_6_1

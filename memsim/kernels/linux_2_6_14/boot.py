@@ -15,7 +15,8 @@ def free_boot_pages(
 ) -> None:
     """Free [start, end) ascending: whole words to the buddy lists, other pages through CPU 0.
 
-    A word is an aligned group of ``word`` pages, a power of two; 0: every page goes singly.
+    A word is an aligned group of ``word`` pages, a power of two, which may be one page; 0: every
+    page goes through CPU 0.
     Source: free_all_bootmem_core, mm/bootmem.c, 2.6.14 (spec 3.2).
     """
     m = pointers(mem)
@@ -27,7 +28,7 @@ def free_boot_pages(
         size = largest
         while word and size > 1 and (start & (size - 1) or start + size > end):
             size = word if size > word else 1
-        if word and size > 1:
+        if word and (size > 1 or word == 1):
             order = 0
             while 1 << order < size:
                 order += 1
