@@ -11,8 +11,8 @@ from memsim.kernels._jit import CACHE, DISABLED
 from memsim.memory import Memory
 from memsim.memory.setup import MachineSetup, ZoneSetup
 from memsim.mm import MAX_ORDER_NR_PAGES, OP_FREE, Gfp, Migratetype, Use, ZoneType
-from memsim.policies import LINUX_6_1
-from memsim.policies.mobility import Policy
+from memsim.policies import LINUX_2_6_14, LINUX_6_1, Kernel
+from memsim.policies.none import Policy
 from memsim.schema import Request
 
 
@@ -27,7 +27,29 @@ def is_cold() -> bool:
 
 
 def entry_points() -> dict[str, Callable[[], object]]:
-    """Return a call of each kernel that Python enters, by name; to be called in this order."""
+    """Return a call of each kernel that Python enters, by name; to be called in this order.
+
+    Those of 2.6.14 stand behind the others, as ``linux_2_6_14.run_batch``.
+    """
+    memory, old = _tiny(LINUX_6_1), _tiny(LINUX_2_6_14)
+    end = 4 * MAX_ORDER_NR_PAGES
+    top = np.array([end - MAX_ORDER_NR_PAGES], np.int32)
+    return {
+        "free_boot_blocks": lambda: memory.free_boot_range(0, 0, end - MAX_ORDER_NR_PAGES),
+        "place_free_blocks": lambda: memory.place_free(0, 10, Migratetype.MOVABLE, top),
+        "run_batch": lambda: _run(memory),
+        "drain_all_pages": memory.drain_all,
+        "walk_free_list": lambda: memory.free_list(0, 10, Migratetype.MOVABLE),
+        "count_zone": memory.census,
+        "check": memory.check,
+        "linux_2_6_14.free_boot_pages": lambda: old.free_boot_range(0, 0, end, 32),
+        "linux_2_6_14.run_batch": lambda: _run(old),
+        "linux_2_6_14.drain_all_pages": old.drain_all,
+    }
+
+
+def _tiny(kernel: Kernel) -> Memory:
+    """Return a machine of one zone without free memory, and a request for it."""
     pages = 4 * MAX_ORDER_NR_PAGES
     zone = ZoneSetup(
         node=0,
@@ -43,20 +65,21 @@ def entry_points() -> dict[str, Callable[[], object]]:
         stat_threshold=1,
         nofragment=True,
     )
-    setup = MachineSetup(zones=(zone,), zonelists=(((0,), (0,)),), cpu_node=(0,))
-    memory = Memory(setup, Policy().tables(LINUX_6_1))
+    setup = MachineSetup(
+        zones=(zone,),
+        zonelists=(((0,), (0,)),),
+        cpu_node=(0,),
+        mechanism=kernel.mechanism,
+        max_page_order=kernel.max_page_order,
+        pageblock_order=kernel.pageblock_order,
+    )
+    memory = Memory(setup, Policy().tables(kernel))
     memory.add_requests([Request(Gfp.RECLAIM, Use.KERNEL)])
     memory.add_handles(1)
-    one = np.zeros(2, np.uint16)
+    return memory
+
+
+def _run(memory: Memory) -> None:
+    """Allocate a page and free it."""
     op = np.array([0, OP_FREE], np.uint8)
-    handle = np.zeros(2, np.int32)
-    top = np.array([pages - MAX_ORDER_NR_PAGES], np.int32)
-    return {
-        "free_boot_blocks": lambda: memory.free_boot_range(0, 0, pages - MAX_ORDER_NR_PAGES),
-        "place_free_blocks": lambda: memory.place_free(0, 10, Migratetype.MOVABLE, top),
-        "run_batch": lambda: memory.run(op, one, one, handle),
-        "drain_all_pages": memory.drain_all,
-        "walk_free_list": lambda: memory.free_list(0, 10, Migratetype.MOVABLE),
-        "count_zone": memory.census,
-        "check": memory.check,
-    }
+    memory.run(op, np.zeros(2, np.uint16), np.zeros(2, np.uint16), np.zeros(2, np.int32))
