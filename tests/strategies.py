@@ -57,7 +57,7 @@ def random_machine(seed: int) -> MachineSpec:
     return MachineSpec(
         zones=tuple(zones),
         cpu_nid=tuple(rng.choice(nodes) for _ in range(rng.randint(1, 3))),
-        zonelists={nid: _zonelist(zones, nid) for nid in nodes},
+        zonelists={nid: zonelist(zones, nid) for nid in nodes},
         pageblocks=pageblocks,
         grouping=rng.random() < 0.85,
         cma=True,
@@ -88,7 +88,7 @@ def _zone(rng, start, end, nid, index, pageblocks):
     )
 
 
-def _zonelist(zones: list[ZoneSpec], nid: int) -> tuple[int, ...]:
+def zonelist(zones: list[ZoneSpec], nid: int) -> tuple[int, ...]:
     def place(z: int) -> tuple[bool, int, int]:
         return zones[z].nid != nid, zones[z].nid, -zones[z].index
 
