@@ -1,4 +1,4 @@
-"""List policies, workloads, metrics, traces or scenarios."""
+"""List policies, workloads, metrics, traces, scenarios or machines."""
 
 from __future__ import annotations
 
@@ -11,23 +11,46 @@ from memsim.cli._plugins import plugin_option
 from memsim.errors import visible
 
 if TYPE_CHECKING:
-    from memsim.plugins import ModelFolder
+    from memsim.plugins import Folder, ModelFolder
 
-KINDS = ("policies", "workloads", "metrics", "traces", "scenarios")
+FAILS = 1
+KINDS = ("policies", "workloads", "metrics", "traces", "scenarios", "machines")
 
 
 @click.command("list")
 @click.argument("kind", type=click.Choice(KINDS))
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option(
+    "--types", is_flag=True, help="Say which type each class of requests gets (policies)."
+)
+@click.option(
+    "--verify", is_flag=True, help="Check policies on a small machine; exit 1 if one fails."
+)
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
 @plugin_option
-def command(kind: str, form: str) -> None:
-    """List what this memsim offers, with knobs and units."""
+@click.pass_context
+def command(
+    ctx: click.Context, kind: str, names: tuple[str, ...], types: bool, verify: bool, form: str
+) -> None:
+    """List what this memsim offers, with knobs and units; all of a kind, or what is named."""
+    if types or verify:
+        from memsim.cli._policies import print_conformance, print_types
+
+        if kind != "policies":
+            raise click.UsageError("--types and --verify are for policies")
+        chosen = _chosen("policies", names)
+        if types:
+            print_types(chosen, form)
+        if verify and not print_conformance(chosen, form):
+            ctx.exit(FAILS)
+        return
     rows = {
-        "policies": lambda: _models("policies"),
-        "workloads": lambda: _models("workloads"),
-        "metrics": _metrics,
-        "traces": _traces,
-        "scenarios": _scenarios,
+        "policies": lambda: _models("policies", names),
+        "workloads": lambda: _models("workloads", names),
+        "metrics": lambda: _metrics(names),
+        "traces": lambda: _traces(names),
+        "scenarios": lambda: _scenarios(names),
+        "machines": lambda: _machines(names),
     }[kind]()
     from memsim.scenario import as_text
 
@@ -44,41 +67,68 @@ def command(kind: str, form: str) -> None:
             click.echo(visible(f"    {knob['name']}: {default}{about}".rstrip()))
 
 
-def _models(folder: ModelFolder) -> list[dict[str, Any]]:
+def _chosen(folder: Folder, names: tuple[str, ...]) -> list[str]:
+    """Return the names of plug-ins that were asked for, all if none was."""
+    from memsim import plugins
+
+    for name in names:
+        plugins.find(folder, name)
+    return list(dict.fromkeys(names)) or list(plugins.offered(folder))
+
+
+def _models(folder: ModelFolder, names: tuple[str, ...]) -> list[dict[str, Any]]:
     from memsim import plugins
     from memsim.rules.vocabulary import knobs
 
     return [
         {"name": name, "summary": plugins.summary(folder, name), "knobs": knobs(folder, name)}
-        for name in plugins.offered(folder)
+        for name in _chosen(folder, names)
     ]
 
 
-def _metrics() -> list[dict[str, Any]]:
+def _metrics(names: tuple[str, ...]) -> list[dict[str, Any]]:
     from memsim import plugins
 
+    chosen = _chosen("metrics", names)
     return [
         {"name": name, "summary": column.doc, "unit": column.unit, "better": column.better}
         for name, column in plugins.metric_columns().items()
+        if name.partition(".")[0] in chosen
     ]
 
 
-def _traces() -> list[dict[str, Any]]:
+def _traces(names: tuple[str, ...]) -> list[dict[str, Any]]:
     from memsim import plugins
 
-    names = plugins.offered("traces")
-    return [{"name": name, "summary": plugins.summary("traces", name)} for name in names]
+    chosen = _chosen("traces", names)
+    return [{"name": name, "summary": plugins.summary("traces", name)} for name in chosen]
 
 
-def _scenarios() -> list[dict[str, Any]]:
+def _scenarios(names: tuple[str, ...]) -> list[dict[str, Any]]:
     from memsim.errors import InputError
-    from memsim.load import load_scenario, shipped_scenarios
+    from memsim.load import find_scenario, load_scenario, shipped_scenarios
 
     rows = []
-    for name, path in shipped_scenarios().items():
+    chosen = {name: find_scenario(name) for name in names} or shipped_scenarios()
+    for name, path in chosen.items():
         try:
             title = load_scenario(path).title
         except InputError:
             title = "(not valid: see memsim validate)"
+        rows.append({"name": name, "summary": title})
+    return rows
+
+
+def _machines() -> list[dict[str, Any]]:
+    from memsim.errors import InputError
+    from memsim.load import shipped_machines
+    from memsim.load.machines import TITLE, read_machine
+
+    rows = []
+    for name, path in shipped_machines().items():
+        try:
+            title = read_machine(path).data.get(TITLE, "")
+        except InputError:
+            title = "(not valid: name it in a scenario and see memsim validate)"
         rows.append({"name": name, "summary": title})
     return rows

@@ -14,7 +14,7 @@ LAYERS = """
     workloads
     rules
     memory
-    simulate warmup
+    simulate warmup conformance
     load results
     execute
     compare
