@@ -248,6 +248,10 @@ def _axis_findings(
             message = f'"{path}" cannot be an axis'
             findings.append(Finding(at, message, f"axes lie in {', '.join(AXIS_ROOTS)}", True))
             continue
+        if places[path] == ("machine", "like"):
+            message = f'"{path}" cannot be an axis'
+            findings.append(Finding(at, message, f"--set {path}=NAME takes another machine", True))
+            continue
         for i, value in enumerate(values if isinstance(values, list) else ()):
             if value in values[:i]:
                 findings.append(Finding((*at, i), f"{as_text(value)} appears twice"))

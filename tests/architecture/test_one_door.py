@@ -10,7 +10,7 @@ PANDAS = tuple(f"memsim/{name}{end}" for name in ABOVE_RESULTS.split() for end i
 DOORS = {
     "numba": ("memsim/kernels/_jit.py",),
     "llvmlite": ("memsim/kernels/_jit.py",),
-    "yaml": ("memsim/load.py",),
+    "yaml": ("memsim/load/",),
     "click": ("memsim/cli/",),
     "distributed": ("memsim/execute.py",),
     "dask": ("memsim/execute.py",),

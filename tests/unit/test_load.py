@@ -6,7 +6,8 @@ import pytest
 from fake_plugins import fake_plugins
 
 from memsim.errors import InputError
-from memsim.load import MAX_BYTES, find_scenario, load_scenario, load_text, read_yaml
+from memsim.load import find_scenario, load_scenario, load_text
+from memsim.load.document import MAX_BYTES, read_yaml
 
 BASE = """\
 memsim: 1
