@@ -111,6 +111,16 @@ class ZoneInfo:
     """Pages of the zone in memory that is meant to be removed (hotpluggable nodes, DIMMs)."""
 
 
+class MemoryBlocks(NamedTuple):
+    """Memory blocks (the unit of memory hot-remove) of memory that is meant to be removed."""
+
+    total: int
+    removable: int
+    """Without a page that cannot be migrated, and without one that boot has kept."""
+    free: int
+    """Of these, without any allocated page."""
+
+
 class Census(NamedTuple):
     """A count of everything at one instant (integers only).
 
@@ -123,10 +133,13 @@ class Census(NamedTuple):
     """(Z, M) pageblocks by type."""
     mixed_pageblocks: NDArray[np.int64]
     """(Z,) polluted pageblocks: those that hold allocations of more than one mobility."""
+    mixed_areas: NDArray[np.int64]
+    """(Z,) the same of aligned areas as large as the largest block, whatever a pageblock is."""
     pcp_pages: NDArray[np.int64]
     """(Z,) pages on per-CPU lists."""
     unmovable_hotpluggable: NDArray[np.int64]
     """(Z,) allocated pages that cannot be migrated and lie in hot-pluggable memory."""
+    memory_blocks: MemoryBlocks
 
 
 class Probes(NamedTuple):
@@ -157,3 +170,7 @@ class TrialRecord:
     probe_requests: tuple[Request, ...]
     probe_phases: tuple[str, ...]
     notes: tuple[str, ...]
+    max_page_order: int
+    pageblock_order: int
+    old_types: int | None
+    """In the kernels of 2005 the number of types of the placement policy, else None."""

@@ -4,8 +4,8 @@ import numpy as np
 
 from memsim.kernels.layout import SYSTEM_EVENTS, ZONE_EVENTS
 from memsim.memory import NUMA_NAMES
-from memsim.mm import MIGRATE_TYPES, NR_PAGE_ORDERS, ZONE_NAMES, Migratetype, Status
-from memsim.schema import Census, Probes, TrialRecord, ZoneInfo
+from memsim.mm import MIGRATE_TYPES, NR_ORDERS, ZONE_NAMES, Migratetype, Status
+from memsim.schema import Census, MemoryBlocks, Probes, TrialRecord, ZoneInfo
 
 COUNTERS = (
     *NUMA_NAMES,
@@ -18,16 +18,29 @@ COUNTERS = (
 
 def blocks(counts):
     """Free blocks by order from {order: count}."""
-    found = np.zeros(NR_PAGE_ORDERS, np.int64)
+    found = np.zeros(NR_ORDERS, np.int64)
     for order, count in counts.items():
         found[order] = count
     return found
 
 
-def record(free=({},), probes=(), pageblocks=None, mixed=0, unmovable=0, hotpluggable=0, **vmstat):
+def record(
+    free=({},),
+    probes=(),
+    pageblocks=None,
+    mixed=0,
+    mixed_areas=0,
+    unmovable=0,
+    hotpluggable=0,
+    memory_blocks=(0, 0, 0),
+    max_page_order=10,
+    pageblock_order=9,
+    old_types=None,
+    **vmstat,
+):
     """``free`` is {order: count} for each zone, ``probes`` are (order, status)."""
     n = len(free)
-    lists = np.zeros((n, NR_PAGE_ORDERS, MIGRATE_TYPES), np.int64)
+    lists = np.zeros((n, NR_ORDERS, MIGRATE_TYPES), np.int64)
     for z, counts in enumerate(free):
         lists[z, :, z % MIGRATE_TYPES] = blocks(counts)
     types = np.zeros((n, MIGRATE_TYPES), np.int64)
@@ -44,11 +57,22 @@ def record(free=({},), probes=(), pageblocks=None, mixed=0, unmovable=0, hotplug
         ),
         vmstat={name: vmstat.pop(name, 0) for name in COUNTERS} | vmstat,
         zone_vmstat=({},) * n,
-        census=Census(lists, types, first * mixed, first * 0, first * unmovable),
+        census=Census(
+            free_blocks=lists,
+            pageblocks=types,
+            mixed_pageblocks=first * mixed,
+            mixed_areas=first * mixed_areas,
+            pcp_pages=first * 0,
+            unmovable_hotpluggable=first * unmovable,
+            memory_blocks=MemoryBlocks(*memory_blocks),
+        ),
         probes=Probes(zero, order, zero, zero, zero, status.astype(np.uint8)),
         probe_requests=(),
         probe_phases=(),
         notes=(),
+        max_page_order=max_page_order,
+        pageblock_order=pageblock_order,
+        old_types=old_types,
     )
 
 

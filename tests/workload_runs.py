@@ -5,7 +5,8 @@ from collections import Counter
 
 import numpy as np
 
-from memsim.memory import MachineSetup, Memory, ZoneSetup
+from memsim.memory import Memory
+from memsim.memory.setup import MachineSetup, ZoneSetup
 from memsim.mm import OP_COLD, OP_FREE, ZoneType
 from memsim.plugins import find, model_of
 from memsim.policies import LINUX_6_1

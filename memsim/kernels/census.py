@@ -16,6 +16,7 @@ from memsim.kernels.layout import (
     PAGE_LRU,
     PAGE_LRU_PENDING,
     PAGE_PCP,
+    PAGE_RESERVED,
     TYPE_MASK,
     TYPE_SHIFT,
     Mem,
@@ -32,6 +33,15 @@ from memsim.mm import (
     MAX_PAGE_ORDER,
     MIGRATE_TYPES,
 )
+
+TOTAL_MIXED, TOTAL_PCP, TOTAL_MIXED_AREAS = range(3)
+NR_TOTALS = 3
+"""What ``count_zone`` counts besides: pageblocks that hold allocations of more than one mobility,
+pages on per-CPU lists, and aligned areas as large as the largest block that hold such."""
+BLOCK_UNMOVABLE, BLOCK_RESERVED, BLOCK_ALLOCATED = range(3)
+BLOCK_FIELDS = 3
+"""What ``count_memory_blocks`` counts in each memory block: allocated pages on no LRU list,
+pages that were never given to the buddy allocator, and all allocated pages."""
 
 
 @kernel
@@ -62,7 +72,7 @@ def free_order_at(m: Mem, pfn: int) -> int:
 
 
 @inline
-def block_order(state: int) -> int:
+def held_order(state: int) -> int:
     """Return the order of the allocated or per-CPU block that a page heads."""
     return (state & ORDER_MASK) >> ORDER_SHIFT
 
@@ -78,20 +88,22 @@ def count_zone(
 ) -> None:
     """Count a zone's pages [start, end) in one walk.
 
-    ``free_blocks`` is flat (13 * 6), ``pageblocks`` (6,); ``totals`` receives mixed pageblocks,
-    pages on per-CPU lists, and allocated pages that are on no LRU list.
+    ``free_blocks`` is flat (13 * 6), ``pageblocks`` (6,), ``totals`` (NR_TOTALS,).
     """
     m = pointers(mem)
     free = ptr(free_blocks)
     blocks = ptr(pageblocks)
     total = ptr(totals)
     pfn = start
-    block = -1
-    seen = 0
+    block = area = -1
+    seen = seen_in_area = 0
     while pfn < end:
+        if pfn >> m.max_page_order != area:
+            total[TOTAL_MIXED_AREAS] += 1 if seen_in_area & (seen_in_area - 1) else 0
+            seen_in_area = 0
+            area = pfn >> m.max_page_order
         if pfn >> m.pageblock_order != block:
-            if seen & (seen - 1):
-                total[0] += 1
+            total[TOTAL_MIXED] += 1 if seen & (seen - 1) else 0
             seen = 0
             block = pfn >> m.pageblock_order
             blocks[pageblock_type(m, pfn)] += 1
@@ -103,17 +115,44 @@ def count_zone(
         else:
             state = int(m.state[pfn])
             if state & PAGE_ALLOCATED:
-                order = block_order(state)
+                order = held_order(state)
                 seen |= 1 << ((state & MOBILITY_MASK) >> MOBILITY_SHIFT)
-                if not state & (PAGE_LRU | PAGE_LRU_PENDING):
-                    total[2] += 1 << order
+                seen_in_area |= seen
             elif state & PAGE_PCP:
-                order = block_order(state)
-                total[1] += 1 << order
+                order = held_order(state)
+                total[TOTAL_PCP] += 1 << order
             else:
                 order = 0
         for other in range(1, 1 << max(order - m.pageblock_order, 0)):
             blocks[pageblock_type(m, pfn + (other << m.pageblock_order))] += 1
         pfn += 1 << order
-    if seen & (seen - 1):
-        total[0] += 1
+    total[TOTAL_MIXED] += 1 if seen & (seen - 1) else 0
+    total[TOTAL_MIXED_AREAS] += 1 if seen_in_area & (seen_in_area - 1) else 0
+
+
+@kernel
+def count_memory_blocks(
+    mem: Mem, start: int, end: int, block_order: int, counts: NDArray[np.int64]
+) -> None:
+    """Count what pages [start, end) hold, for each memory block of 2^block_order pages.
+
+    ``counts`` is flat, (blocks * BLOCK_FIELDS,); its first row is the block that holds ``start``.
+    """
+    m = pointers(mem)
+    count = ptr(counts)
+    first = start >> block_order
+    pfn = start
+    while pfn < end:
+        at = ((pfn >> block_order) - first) * BLOCK_FIELDS
+        order = free_order_at(m, pfn)
+        if order < 0:
+            state = int(m.state[pfn])
+            order = 0
+            if state & PAGE_ALLOCATED:
+                order = held_order(state)
+                count[at + BLOCK_ALLOCATED] += 1 << order
+                if not state & (PAGE_LRU | PAGE_LRU_PENDING):
+                    count[at + BLOCK_UNMOVABLE] += 1 << order
+            elif state & PAGE_RESERVED:
+                count[at + BLOCK_RESERVED] += 1
+        pfn += 1 << order

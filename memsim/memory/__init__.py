@@ -19,12 +19,12 @@ from memsim.kernels import layout as L
 from memsim.kernels.linux_2_6_14 import batch as batch_2_6_14
 from memsim.kernels.linux_2_6_14 import boot as boot_2_6_14
 from memsim.kernels.placement import OPT_BOOT_TYPE, PolicyTables
+from memsim.memory.counting import hotpluggable, take_census
 from memsim.memory.invariants import Accounts, violations
 from memsim.memory.requests import request_row
 from memsim.memory.setup import (
     PCP_SLACK,
     MachineSetup,
-    ZoneSetup,
     pcp_order,
     pcp_rows,
     zone_of_pages,
@@ -34,9 +34,8 @@ from memsim.memory.setup import (
 from memsim.mm import (
     MAX_ORDER_NR_PAGES,
     MIGRATE_PCPTYPES,
-    MIGRATE_TYPES,
     NR_LOWORDER_PCP_LISTS,
-    NR_ORDERS,
+    SECTION_ORDER,
     ZONE_NAMES,
     ZONE_NAMES_2005,
     Migratetype,
@@ -329,34 +328,14 @@ class Memory:
                 spanned=z.end_pfn - z.start_pfn,
                 present=z.present,
                 managed=z.managed,
-                hotpluggable_pages=sum(e - s for s, e in self._hotpluggable(z)),
+                hotpluggable_pages=sum(e - s for s, e in hotpluggable(self.setup, z)),
             )
             for z in self.setup.zones
         )
 
-    def _hotpluggable(self, zone: ZoneSetup) -> list[tuple[int, int]]:
-        cut = [
-            (max(s, first), min(e, end))
-            for s, e in self.setup.hotpluggable
-            for first, end in zone.pieces
-        ]
-        return [(s, e) for s, e in cut if s < e]
-
-    def census(self) -> Census:
-        """Count everything as it is now."""
-        n = len(self.setup.zones)
-        free = np.zeros((n, NR_ORDERS, MIGRATE_TYPES), np.int64)
-        blocks = np.zeros((n, MIGRATE_TYPES), np.int64)
-        totals = np.zeros((n, 3), np.int64)
-        unmovable = np.zeros(n, np.int64)
-        for i, zone in enumerate(self.setup.zones):
-            for start, end in zone.pieces:
-                self._count(start, end, free[i], blocks[i], totals[i])
-            for start, end in self._hotpluggable(zone):
-                part = np.zeros(3, np.int64)
-                self._count(start, end, np.zeros_like(free[i]), np.zeros_like(blocks[i]), part)
-                unmovable[i] += part[2]
-        return Census(free, blocks, totals[:, 0], totals[:, 1], unmovable)
+    def census(self, memory_block_order: int = SECTION_ORDER) -> Census:
+        """Count everything as it is now; memory hot-remove takes blocks of that order away."""
+        return take_census(self.mem, self.setup, memory_block_order)
 
     def check(self) -> None:
         """Raise AssertionError with all that does not hold of the state (spec 11.9).
@@ -369,13 +348,3 @@ class Memory:
         self._accounts = accounts
         if found:
             raise AssertionError("; ".join(found))
-
-    def _count(
-        self,
-        start: int,
-        end: int,
-        free: NDArray[np.int64],
-        blocks: NDArray[np.int64],
-        totals: NDArray[np.int64],
-    ) -> None:
-        census_kernels.count_zone(self.mem, start, end, free.reshape(-1), blocks, totals)

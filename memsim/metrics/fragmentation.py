@@ -5,19 +5,25 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from memsim.mm import MAX_PAGE_ORDER, NR_PAGE_ORDERS, PAGEBLOCK_ORDER
+from memsim.mm import MAX_PAGE_ORDER, NR_ORDERS, PAGEBLOCK_ORDER
 from memsim.schema import Column, TrialRecord
 
 COLUMNS = (
     Column("free_pages", "pages", "pages on the buddy lists", better="neither"),
     *(
         Column(f"free_blocks_order_{order}", "blocks", f"free blocks of order {order}")
-        for order in range(NR_PAGE_ORDERS)
+        for order in range(NR_ORDERS)
     ),
     Column(
         "free_blocks_order_9_up",
         "blocks",
         "order-9 blocks that lie in free blocks of order >= 9 (one of order 10 is two)",
+        better="higher",
+    ),
+    Column(
+        "free_blocks_order_10_up",
+        "blocks",
+        "order-10 blocks that lie in free blocks of order >= 10",
         better="higher",
     ),
     Column(
@@ -44,14 +50,20 @@ Counts = NDArray[np.int64]
 
 
 def measure(record: TrialRecord) -> dict[str, int | float | None]:
-    """Count the free lists of all zones together, all types included."""
+    """Count the free lists of all zones together, all types included.
+
+    Blank are orders that no block of the machine can have.
+    """
     blocks = record.census.free_blocks.sum(axis=(0, 2))
-    listed = blocks[:NR_PAGE_ORDERS]
-    counts = {f"free_blocks_order_{order}": int(n) for order, n in enumerate(listed)}
+    counts = {
+        f"free_blocks_order_{order}": int(n) if order <= record.max_page_order else None
+        for order, n in enumerate(blocks)
+    }
     return {
         "free_pages": free_pages(blocks),
         **counts,
         "free_blocks_order_9_up": suitable_blocks(blocks, PAGEBLOCK_ORDER),
+        "free_blocks_order_10_up": suitable_blocks(blocks, MAX_PAGE_ORDER),
         "fragmentation_index": fragmentation_index(blocks, PAGEBLOCK_ORDER),
         "unusable_index": unusable_index(blocks, PAGEBLOCK_ORDER),
         "extfrag": extfrag_for_order(blocks, PAGEBLOCK_ORDER),
@@ -73,13 +85,13 @@ def zone_rows(record: TrialRecord) -> list[dict[str, int | str]]:
                 "unusable_index": unusable_index(blocks, order),
                 "extfrag": extfrag_for_order(blocks, order),
             }
-            for order in range(MAX_PAGE_ORDER + 1)
+            for order in range(record.max_page_order + 1)
         ]
     return rows
 
 
 def free_pages(blocks: Counts) -> int:
-    """Count the pages of free blocks; ``blocks`` is (11,), free blocks by order."""
+    """Count the pages of free blocks; ``blocks`` is (13,), free blocks by order."""
     return int((blocks << np.arange(len(blocks))).sum())
 
 
@@ -91,7 +103,7 @@ def suitable_blocks(blocks: Counts, order: int) -> int:
 def fragmentation_index(blocks: Counts, order: int) -> int:
     """Say in thousandths whether a failure is due to fragmentation (1000) or lack of memory (0).
 
-    -1000 if a block is large enough, 0 if none is free. ``blocks`` is (11,), free blocks by order.
+    -1000 if a block is large enough, 0 if none is free. ``blocks`` is (13,), free blocks by order.
     Source: __fragmentation_index, mm/vmstat.c, 6.1 (spec 6.9).
     """
     total = int(blocks.sum())

@@ -12,11 +12,25 @@ COLUMNS = (
         "allocated pages that cannot be migrated and lie in memory that is meant to be removed",
         better="lower",
     ),
+    Column("memory_blocks", "blocks", "memory blocks that are meant to be removed"),
+    Column(
+        "removable_blocks",
+        "blocks",
+        "of these, without a page that cannot be migrated or was kept at boot",
+        better="higher",
+    ),
+    Column("free_blocks", "blocks", "of these, without any allocated page", better="higher"),
 )
 
 
 def measure(record: TrialRecord) -> dict[str, int | float | None]:
-    """Count hot-pluggable memory; unmovable pages are blank where there is none."""
+    """Count hot-pluggable memory; all else is blank where there is none."""
     total = sum(zone.hotpluggable_pages for zone in record.zones)
-    unmovable = int(record.census.unmovable_hotpluggable.sum())
-    return {"hotpluggable_pages": total, "unmovable_pages": unmovable if total else None}
+    blocks = record.census.memory_blocks
+    found = {
+        "unmovable_pages": int(record.census.unmovable_hotpluggable.sum()),
+        "memory_blocks": blocks.total,
+        "removable_blocks": blocks.removable,
+        "free_blocks": blocks.free,
+    }
+    return {"hotpluggable_pages": total, **{k: n if total else None for k, n in found.items()}}

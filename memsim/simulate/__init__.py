@@ -21,7 +21,7 @@ from memsim.kernels.placement import PolicyTables
 from memsim.memory import Memory
 from memsim.memory.start import kernel_of, start
 from memsim.metrics._validity import measure_all
-from memsim.mm import MAX_PAGE_ORDER, OP_COLD, OP_FREE, PAGEBLOCK_ORDER
+from memsim.mm import MAX_PAGE_ORDER, OP_COLD, OP_FREE, PAGE_SIZE, PAGEBLOCK_ORDER
 from memsim.policies._validity import tables_of
 from memsim.scenario import Trial, WorkloadSpec
 from memsim.schema import Outcome, Probes, Request, Stream, TrialRecord
@@ -110,6 +110,10 @@ class _Run:
             _tables(trial),
             scenario.directory,
         )
+        old = self.memory.setup.mechanism == "linux-2.6.14"
+        types = getattr(plugins.model_of("policies", trial.spec.placement), "TYPES", ())
+        self.old_types = len(types) if old else None
+        self.memory_block_order = _order_of(scenario.machine.memory_block_size)
         self.cpus = _cpus_of_nodes(trial, self.memory)
         self.names, self.streams = self._plan(trial)
         self.notes = _machine_notes(trial) + tuple(
@@ -251,11 +255,14 @@ class _Run:
             zones=self.memory.zone_infos(),
             vmstat=self.memory.vmstat(),
             zone_vmstat=self.memory.zone_vmstat(),
-            census=self.memory.census(),
+            census=self.memory.census(self.memory_block_order),
             probes=self._probes(),
             probe_requests=tuple(r for i in observed for r in self.streams[i].requests),
             probe_phases=tuple(self.names[i] for i in observed),
             notes=self.notes,
+            max_page_order=self.memory.setup.max_page_order,
+            pageblock_order=self.memory.setup.pageblock_order,
+            old_types=self.old_types,
         )
 
     def _probes(self) -> Probes:
@@ -289,6 +296,10 @@ def generator(seed: int, name: str) -> np.random.Generator:
     words: NDArray[Any] = np.frombuffer(hashlib.sha256(name.encode()).digest(), ">u4")
     sequence = np.random.SeedSequence([seed, *words.tolist()])
     return np.random.Generator(np.random.PCG64(sequence))
+
+
+def _order_of(size: int) -> int:
+    return (size // PAGE_SIZE - 1).bit_length()
 
 
 def _tables(trial: Trial) -> PolicyTables:

@@ -2,7 +2,7 @@
 
 from trial_records import NEEDS_RECLAIM, NOPAGE, OK, record
 
-from memsim.metrics import allocation, fallback, high_order, hotplug, numa, pageblocks
+from memsim.metrics import allocation, fallback, high_order, hotplug, numa, overhead, pageblocks
 
 
 def test_allocation_counts_every_attempt_once():
@@ -55,12 +55,37 @@ def test_fallback_reads_its_own_counters():
 def test_pageblocks_by_type():
     row = pageblocks.measure(record(pageblocks={"UNMOVABLE": 3, "MOVABLE": 40}, mixed=6))
     assert (row["unmovable"], row["movable"], row["reclaimable"], row["mixed"]) == (3, 40, 0, 6)
+    assert (row["fallback"], row["pages_each"]) == (None, 512)
+
+
+def test_pageblocks_of_2005_have_the_types_of_their_policy():
+    blocks = {"UNMOVABLE": 3, "MOVABLE": 40, "HIGHATOMIC": 5}
+    old = {"pageblocks": blocks, "pageblock_order": 10, "mixed": 6, "mixed_areas": 7}
+    full = pageblocks.measure(record(old_types=4, **old))
+    assert (full["unmovable"], full["movable"], full["reclaimable"]) == (3, 40, 0)
+    assert (full["fallback"], full["highatomic"], full["isolate"]) == (5, None, None)
+    assert (full["pages_each"], full["mixed"], full["mixed_areas"]) == (1024, 6, 7)
+    light = pageblocks.measure(record(old_types=2, **old))
+    assert (light["unmovable"], light["movable"], light["reclaimable"]) == (3, 40, None)
+    assert pageblocks.measure(record(old_types=1, **old))["unmovable"] is None
+
+
+def test_overhead_is_also_per_million_allocations():
+    counters = {"list_probes": 30, "pages_stolen": 900, "pageblocks_claimed": 3}
+    row = overhead.measure(
+        record(alloc_success=7, pcp_refills=2, pcp_drained_blocks=63, **counters)
+    )
+    assert list(row.values())[:5] == [30, 900, 3, 2, 63]
+    assert row["list_probes_per_million"] == 4_285_714
+    assert row["drained_blocks_per_million"] == 9_000_000
+    assert overhead.measure(record())["refills_per_million"] is None
 
 
 def test_unmovable_pages_are_blank_without_hotpluggable_memory():
     assert hotplug.measure(record())["unmovable_pages"] is None
-    row = hotplug.measure(record(hotpluggable=1000, unmovable=12))
-    assert (row["hotpluggable_pages"], row["unmovable_pages"]) == (1000, 12)
+    row = hotplug.measure(record(hotpluggable=1000, unmovable=12, memory_blocks=(8, 5, 2)))
+    assert list(row.values()) == [1000, 12, 8, 5, 2]
+    assert set(list(hotplug.measure(record()).values())[1:]) == {None}
 
 
 def test_numa_hit_ratio_is_of_the_requests_served():

@@ -15,7 +15,7 @@ from memsim.metrics.fragmentation import (
     unusable_index,
     zone_rows,
 )
-from memsim.mm import NR_PAGE_ORDERS
+from memsim.mm import NR_ORDERS
 
 
 @pytest.mark.parametrize(
@@ -60,15 +60,15 @@ def test_F6_2_unusable_index_and_extfrag():
 
 
 @given(
-    st.lists(st.integers(0, 1 << 20), min_size=NR_PAGE_ORDERS, max_size=NR_PAGE_ORDERS),
-    st.integers(0, NR_PAGE_ORDERS - 1),
+    st.lists(st.integers(0, 1 << 20), min_size=NR_ORDERS, max_size=NR_ORDERS),
+    st.integers(0, NR_ORDERS - 1),
 )
 def test_indices_stay_in_their_ranges(counts, order):
     free = np.array(counts, np.int64)
     assert -1000 <= fragmentation_index(free, order) <= 1000
     assert 0 <= unusable_index(free, order) <= 1000
     assert 0 <= extfrag_for_order(free, order) <= 100
-    assert suitable_blocks(free, order) << order <= (free << np.arange(NR_PAGE_ORDERS)).sum()
+    assert suitable_blocks(free, order) << order <= (free << np.arange(NR_ORDERS)).sum()
 
 
 def test_columns_add_all_zones_and_types():
@@ -81,6 +81,15 @@ def test_columns_add_all_zones_and_types():
     assert row["unusable_index"] == 4 * 1000 // (4 + 512 + 2048)
 
 
+def test_orders_that_no_block_can_have_are_blank():
+    free = ({0: 3, 10: 2, 12: 1},)
+    small, large = measure(record(free=free)), measure(record(free=free, max_page_order=12))
+    assert (small["free_blocks_order_10"], small["free_blocks_order_11"]) == (2, None)
+    assert small["free_blocks_order_12"] is None
+    assert (large["free_blocks_order_11"], large["free_blocks_order_12"]) == (0, 1)
+    assert (large["free_blocks_order_9_up"], large["free_blocks_order_10_up"]) == (12, 6)
+
+
 def test_columns_on_a_full_machine():
     row = measure(record(free=({},)))
     assert (row["fragmentation_index"], row["unusable_index"], row["extfrag"]) == (0, 1000, 0)
@@ -88,7 +97,8 @@ def test_columns_on_a_full_machine():
 
 def test_zone_rows_judge_each_zone_alone():
     rows = zone_rows(record(free=({0: 1024}, {10: 1})))
-    assert len(rows) == 2 * NR_PAGE_ORDERS
+    assert len(rows) == 2 * 11
+    assert len(zone_rows(record(max_page_order=12))) == NR_ORDERS
     alone = {(r["node"], r["order"]): r for r in rows}
     assert alone[0, 4]["fragmentation_index"] == 937
     assert alone[1, 4]["fragmentation_index"] == -1000
