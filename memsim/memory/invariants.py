@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsim.kernels import layout as L
+from memsim.kernels.placement import OPT_RESERVE_TYPE
 from memsim.memory.setup import pcp_order
 from memsim.mm import (
     MAX_ORDER_NR_PAGES,
@@ -113,7 +114,20 @@ def _zone(memory: Memory, z: int, free: Blocks, cached: Blocks) -> Iterator[str]
     count = sum(memory.pcp_field(z, cpu, L.P_COUNT) for cpu in cpus)
     if count != _pages(cached):
         yield f"per-CPU counts say {count} pages, the lists hold {_pages(cached)}"
+    yield from _reserve(memory, z)
     yield from _unmerged(memory, free)
+
+
+def _reserve(memory: Memory, z: int) -> Iterator[str]:
+    """A policy's own reserve is the pageblocks of its type."""
+    reserve, unit = memory.tables.options[OPT_RESERVE_TYPE], memory.setup.pageblock_order
+    if reserve >= 0:
+        pieces = memory.setup.zones[z].pieces
+        types = [memory.mem.pageblocks[s >> unit : -(-e >> unit)] for s, e in pieces]
+        pages = sum(int(np.count_nonzero(part == reserve)) for part in types) << unit
+        counted = memory.zone_field(z, L.Z_NR_RESERVED_HIGHATOMIC)
+        if counted != pages:
+            yield f"the reserve is said to be {counted} pages, its pageblocks have {pages}"
 
 
 def _unmerged(memory: Memory, free: Blocks) -> Iterator[str]:

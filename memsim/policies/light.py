@@ -37,6 +37,9 @@ class Policy(PolicyModel):
         """Return the tables that the kernels read."""
         if not self.enabled:
             return policy_tables(by_gfp(NORCLM, NORCLM, NORCLM))
+        # Unlike Linux: what V20 does beyond its description is left out. It flips a pageblock's bit
+        # even if that gives the pageblock away, starts the upper half of each zone's map as
+        # EasyRclm (without SPARSEMEM), and begins the test of a watermark anew for each type.
         uses = dict.fromkeys((Use.ANON, Use.PAGE_CACHE, Use.BUFFERS, Use.EXEC), EASY)
         usemap = self.variant == "usemap"
         return policy_tables(

@@ -58,6 +58,9 @@ FALLBACKS = NR_PLACEMENT_TYPES - 1
 def free_type(m: Mem, tables: PolicyTables, pfn: int) -> int:
     """Say whose lists a page goes back to: its pageblock's, or those it was allocated for."""
     if int(tables.options[OPT_PAGE_FLAG]):
+        # Unlike Linux: pages return to the type they were allocated as from the first time on. V21
+        # sets the flag when a page is freed, and most pages were freed at boot within a larger
+        # block, whose first page alone got it.
         return page_type(m, pfn)
     return pageblock_type(m, pfn)
 
