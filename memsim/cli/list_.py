@@ -119,16 +119,19 @@ def _scenarios(names: tuple[str, ...]) -> list[dict[str, Any]]:
     return rows
 
 
-def _machines() -> list[dict[str, Any]]:
+def _machines(names: tuple[str, ...]) -> list[dict[str, Any]]:
     from memsim.errors import InputError
     from memsim.load import shipped_machines
-    from memsim.load.machines import TITLE, read_machine
+    from memsim.load.document import Mark
+    from memsim.load.machines import TITLE, find_machine, read_machine
 
     rows = []
-    for name, path in shipped_machines().items():
+    shipped = shipped_machines()
+    chosen = {name: find_machine(name, ".", shipped, Mark(name, 0, 0)) for name in names}
+    for name, path in (chosen or shipped).items():
         try:
             title = read_machine(path).data.get(TITLE, "")
         except InputError:
-            title = "(not valid: name it in a scenario and see memsim validate)"
+            title = "(not valid: see memsim validate of a scenario that names it)"
         rows.append({"name": name, "summary": title})
     return rows
