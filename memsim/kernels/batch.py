@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsim.kernels._jit import helper, inline, kernel, prefetch, ptr
-from memsim.kernels.buddy import ISOLATE, MOVABLE
+from memsim.kernels.buddy import ISOLATE, MOVABLE, pcp_allowed_order, prefetch_block
 from memsim.kernels.layout import (
     ALLOC_NEEDS_RECLAIM,
     ALLOC_NOPAGE,
@@ -102,26 +102,22 @@ def batch_pointers(batch: Batch) -> Batch:
 
 
 @inline
-def prefetch_block(m: Mem, pfn: int, order: int) -> None:
-    """Ask for what freeing a block will touch: its links, and the marks of its next buddies."""
-    prefetch(m.links, pfn)
-    prefetch(m.pageblocks, pfn >> m.pageblock_order)
-    prefetch(m.state, pfn)
-    prefetch(m.state, pfn ^ (1 << order))
-    prefetch(m.state, pfn ^ (2 << order))
-    prefetch(m.state, pfn ^ (4 << order))
-
-
-@inline
 def prefetch_events(m: Mem, b: Batch, i: int, stop: int) -> None:
-    """Ask for what the coming frees will touch: the handle first, its page later."""
+    """Ask for what the coming frees will touch: the handle first, its page later.
+
+    A block that goes to a per-CPU list is looked at closer when it leaves that.
+    """
     if i + 2 * PREFETCH < stop:
         prefetch(b.page_table, int(b.handle[i + 2 * PREFETCH]))
         op = int(b.op[i + PREFETCH])
         if op & OP_FREE:
             pfn = int(b.page_table[int(b.handle[i + PREFETCH])]) - 1
             if pfn >= 0:
-                prefetch_block(m, pfn, op & 0xF)
+                if pcp_allowed_order(op & 0xF):
+                    prefetch(m.state, pfn)
+                    prefetch(m.pageblocks, pfn >> m.pageblock_order)
+                else:
+                    prefetch_block(m, pfn, op & 0xF)
 
 
 @inline

@@ -6,7 +6,7 @@ of another type than its pageblock's; nothing here derives the one from the othe
 
 from __future__ import annotations
 
-from memsim.kernels._jit import ctz, helper, inline, popcount
+from memsim.kernels._jit import ctz, helper, inline, popcount, prefetch
 from memsim.kernels.layout import (
     FREE_ORDER_MASK,
     LIST_PROBES,
@@ -52,6 +52,17 @@ ISOLATE = int(Migratetype.ISOLATE)
 def pcp_allowed_order(order: int) -> bool:
     """Say whether blocks of this order go through the per-CPU lists."""
     return order <= PAGE_ALLOC_COSTLY_ORDER or order == PAGEBLOCK_ORDER
+
+
+@inline
+def prefetch_block(m: Mem, pfn: int, order: int) -> None:
+    """Ask for what freeing a block will touch: its links, and the marks of its next buddies."""
+    prefetch(m.links, pfn)
+    prefetch(m.pageblocks, pfn >> m.pageblock_order)
+    prefetch(m.state, pfn)
+    prefetch(m.state, pfn ^ (1 << order))
+    prefetch(m.state, pfn ^ (2 << order))
+    prefetch(m.state, pfn ^ (4 << order))
 
 
 @inline

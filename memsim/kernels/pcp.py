@@ -6,7 +6,7 @@ free_pcppages_bulk). Lists are rings of pfns; blocks on them look allocated to t
 
 from __future__ import annotations
 
-from memsim.kernels._jit import helper, inline
+from memsim.kernels._jit import helper, inline, prefetch
 from memsim.kernels.buddy import (
     CMA,
     MOVABLE,
@@ -14,6 +14,7 @@ from memsim.kernels.buddy import (
     free_range,
     mod_zone_free_cma,
     mod_zone_free_pages,
+    prefetch_block,
     take,
 )
 from memsim.kernels.fallback import cma_first, rmqueue_locked
@@ -52,6 +53,9 @@ from memsim.mm import (
 
 DRAIN_CHUNK = 32
 """drain_pages returns a list in chunks of this many batches."""
+HEAD_AHEAD = 6
+TAIL_AHEAD = 12
+"""Blocks between asking for a block's cache lines and taking it off its list's head or tail."""
 
 
 @inline
@@ -174,6 +178,15 @@ def rmqueue_bulk(
 
 
 @inline
+def prefetch_head(m: Mem, lst: int) -> None:
+    """Ask for what handing out a block will touch that is soon to be the newest."""
+    head = int(m.pcps[lst]) + HEAD_AHEAD
+    pfn = int(m.rings[int(m.pcps[lst + 2]) + (head & int(m.pcps[lst + 3]))])
+    prefetch(m.state, pfn)
+    prefetch(m.rmap, pfn)
+
+
+@inline
 def rmqueue_pcplist(
     m: Mem,
     tables: PolicyTables,
@@ -193,6 +206,7 @@ def rmqueue_pcplist(
     ):
         return -1
     m.pcps[row + P_COUNT] -= 1 << order
+    prefetch_head(m, lst)
     return pcp_pop_head(m, lst)
 
 
@@ -227,6 +241,13 @@ def drain_range(m: Mem, z: int, row: int, cpu: int, lst: int, pages: int) -> Non
     zone_add(m, z, Z_VMSTAT + PCP_DRAINED_BLOCKS, pages)
 
 
+@inline
+def prefetch_tail(m: Mem, lst: int, order: int) -> None:
+    """Ask for what returning a block will touch that is soon to be the oldest."""
+    tail = int(m.pcps[lst]) + int(m.pcps[lst + 1]) - 1 - TAIL_AHEAD
+    prefetch_block(m, int(m.rings[int(m.pcps[lst + 2]) + (tail & int(m.pcps[lst + 3]))]), order)
+
+
 @helper
 def free_pcppages_bulk(m: Mem, z: int, row: int, cpu: int, count: int, pindex: int) -> None:
     """Return pages to the buddy lists: list after list from ``pindex`` on, oldest block first.
@@ -246,6 +267,7 @@ def free_pcppages_bulk(m: Mem, z: int, row: int, cpu: int, count: int, pindex: i
                     drain_range(m, z, row, cpu, lst, pages)
                     count -= pages
                     continue
+            prefetch_tail(m, lst, order)
             pfn = pcp_pop_tail(m, lst)
             migratetype = pageblock_type(m, pfn) if isolated else page_type(m, pfn)
             m.state[pfn] = 0
