@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import memsim
 from memsim.kernels import _jit
 
@@ -64,6 +66,17 @@ def test_the_cache_is_private_and_named_by_the_sources(tmp_path, monkeypatch):
     assert directory.parent == tmp_path / "deep" / "cache"
     assert directory.name.startswith(_jit.source_hash())
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("file", ["kernels/linux_2_6_14/pcp.py", "kernels/pcp.py", "mm.py"])
+def test_every_source_of_the_kernels_counts(tmp_path, monkeypatch, file):
+    copy = tmp_path / "memsim"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(_jit, "_HERE", copy / "kernels")
+    before = _jit.source_hash()
+    with (copy / file).open("a") as source:
+        source.write("ONE_MORE = 1\n")
+    assert _jit.source_hash() != before
 
 
 def test_a_folder_of_somebody_else_is_not_used(tmp_path, monkeypatch):
