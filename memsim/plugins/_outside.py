@@ -7,8 +7,10 @@ import hashlib
 import keyword
 import re
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import decode_source
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -84,6 +86,10 @@ def _source(path: str) -> bytes:
         raise PluginFault.at(path, 0, f"has more than {MAX_BYTES} bytes")
     if b"\0" in source:
         raise PluginFault.at(path, 0, "is no Python: it is no text")
+    try:
+        decode_source(source)
+    except (SyntaxError, UnicodeDecodeError) as error:
+        raise PluginFault.at(path, 0, f"is no Python: {error}") from None
     return source
 
 
@@ -149,7 +155,9 @@ def _check(file: PluginFile) -> None:
         raise PluginFault.at(file.path, file.line(breach.name), breach.message, hint)
     model = getattr(file.module, MARKS[file.folder][0])
     if file.folder in ("policies", "workloads"):
-        with watching(file.path, file.line(model.__name__), f"describing class {model.__name__}"):
+        what = f"describing class {model.__name__}"
+        with watching(file.path, file.line(model.__name__), what), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             model.model_json_schema()
             model.model_construct().model_dump(mode="json")
 

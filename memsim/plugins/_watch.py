@@ -19,7 +19,7 @@ from memsim.errors import InputError, MemsimError, Problem
 LIMIT_NAME = "MEMSIM_PLUGIN_SECONDS"
 LIMIT_SECONDS = 30.0
 """What one call may take: an import, a method, one batch of a stream."""
-GRACE = 5
+GRACE = 3
 """Interruptions, a second apart, before the process ends: code that is not Python hears none."""
 MAX_TEXT = 300
 

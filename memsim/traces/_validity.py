@@ -54,7 +54,7 @@ def table_fault(table: Any) -> str:
     limits = {"event": len(TraceEvent), "gfp": len(table.gfp_texts),
               "marker": len(table.marker_texts)}  # fmt: skip
     for column, limit in limits.items():
-        most = int(getattr(table, column).max(initial=-1))
+        most = int(getattr(table, column).astype(np.int64).max(initial=-1))
         if most >= limit:
             return f"{column}: expected less than {limit}, found {most}"
     if not isinstance(table.accounting, Accounting):
