@@ -108,15 +108,16 @@ def _reserve_ratio(machine: Machine, profile: Profile) -> Iterator[_Missing]:
 def _cmdline_findings(at: Loc, profile: Profile, cmdline: Cmdline) -> Iterator[Finding]:
     if profile.mechanism == "linux-6.1":
         return
+    movable = "ZONE_MOVABLE came with 2.6.23; kernelcore=SIZE makes a ZONE_EASYRCLM"
     words = {
-        "movablecore": (cmdline.movablecore, "ZONE_MOVABLE came with 2.6.23"),
-        "movable_node": (cmdline.movable_node, "ZONE_MOVABLE came with 2.6.23"),
+        "movablecore": (cmdline.movablecore, movable),
+        "movable_node": (cmdline.movable_node, movable),
         "transparent_hugepage": (cmdline.transparent_hugepage, VM_KEYS["thp"]),
     }
     for word, (given, why) in words.items():
         if given:
             message = f'profile "{profile.name}" has no {word}'
-            yield Finding(at, message, f"{why}; kernelcore=SIZE makes a ZONE_EASYRCLM")
+            yield Finding(at, message, why)
     if cmdline.kernelcore is not None and cmdline.kernelcore.percent:
         message = f'profile "{profile.name}" has no kernelcore in percent'
         yield Finding(at, message, "for example kernelcore=512M")
