@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from memsim.errors import InputError, Problem
-from memsim.fidelity.freerun import Prediction, free_run, grouping_switch, preferred_nodes
+from memsim.fidelity.freerun import Prediction
+from memsim.fidelity.window import NS_PER_S, replay
 from memsim.kernels import layout as L
 from memsim.memory import Memory
 from memsim.mm import (
@@ -24,15 +24,12 @@ from memsim.mm import (
     NR_PCP_LISTS,
     PAGEBLOCK_NR_PAGES,
     Migratetype,
-    Status,
-    gfp_from_text,
 )
 from memsim.traces import TraceEvent, TraceTable
 from memsim.traces.capture import Capture, CaptureState
-from memsim.workloads.replay import TraceRequests, trace_requests
+from memsim.workloads.replay import TraceRequests
 
 CONTEXT_LINES = 5
-NS_PER_S = 1_000_000_000
 LOGGED = (
     ("mm_page_alloc_zone_locked", TraceEvent.MM_PAGE_ALLOC_ZONE_LOCKED, L.LOG_ZONE_LOCKED),
     ("mm_page_pcpu_drain", TraceEvent.MM_PAGE_PCPU_DRAIN, L.LOG_PCPU_DRAIN),
@@ -113,23 +110,12 @@ class FidelityReport:
         return "\n".join([*lines, *self.first_divergence.lines()])
 
 
-@dataclass(frozen=True)
-class _Window:
-    trace: TraceTable
-    stopped_at: str
-    whole: bool
-    """The window reaches the capture's end state."""
-
-
 def judge(capture: Capture) -> FidelityReport:
-    """Replay a capture from its start state and compare all that the kernel printed."""
-    _check(capture)
-    window = _window(capture)
-    trace = window.trace
-    requests = trace_requests(trace, preferred_nodes(trace, capture.start))
-    switch = grouping_switch(trace, requests)
-    run = free_run(capture.start, trace, requests, switch)
-    window, requests, run = _until_reclaim(window, requests, run)
+    """Replay a capture from its start state and compare all that the kernel printed.
+
+    Raises InputError for requests that the start state's machine cannot have made.
+    """
+    window, requests, run, switch = replay(capture)
     trace = window.trace
     compared = [_compare_allocs(trace, requests, run)]
     compared += [_compare_logged(trace, run, *kind) for kind in LOGGED]
@@ -144,76 +130,6 @@ def judge(capture: Capture) -> FidelityReport:
         stopped_at=window.stopped_at,
         inferred_pages=run.inferred_pages,
         notes=_notes(capture, requests, run, switch),
-    )
-
-
-def _check(capture: Capture) -> None:
-    """Raise InputError for requests that the start state's machine cannot have made."""
-    problems = []
-    path = str(capture.path)
-    cpus = max(pcp.cpu for zone in capture.start.zones for pcp in zone.pcp) + 1
-    if len(capture.trace) and int(capture.trace.cpu.max()) >= cpus:
-        found = f"the trace has events of CPU {capture.trace.cpu.max()}"
-        problems.append(Problem(path, 0, 0, f"{found}, the start state has {cpus} CPUs"))
-    for text in capture.trace.gfp_texts:
-        try:
-            gfp_from_text(text)
-        except KeyError as error:
-            message = f"unknown gfp flag {error} in {text}"
-            problems.append(
-                Problem(path, 0, 0, message, "record flags by name: not raw, no option fields")
-            )
-    if problems:
-        raise InputError(problems)
-
-
-def _window(capture: Capture) -> _Window:
-    """Cut the trace to the time between the snapshots, or to what memsim does not model."""
-    trace = capture.trace
-    keep = trace.time >= capture.start.time_ns
-    stopped_at = "the end of the trace: there is no end state"
-    if capture.end is not None:
-        keep &= trace.time <= capture.end.time_ns
-        stopped_at = "the end state"
-    stops = np.flatnonzero(keep & _not_modelled(trace))
-    if len(stops) == 0:
-        return _Window(trace.select(keep), stopped_at, capture.end is not None)
-    keep[stops[0] :] = False
-    return _Window(trace.select(keep), f"{_reason(trace, int(stops[0]))}: not modelled", False)
-
-
-def _not_modelled(trace: TraceTable) -> NDArray[np.bool_]:
-    events = (TraceEvent.MM_COMPACTION_BEGIN, TraceEvent.MM_MIGRATE_PAGES)
-    stops = np.isin(trace.event, events)
-    for row, text in enumerate(trace.marker_texts):
-        if text.startswith("LAB_OFFLINE"):
-            stops |= (trace.event == TraceEvent.MARKER) & (trace.marker == row)
-    return stops
-
-
-def _reason(trace: TraceTable, row: int) -> str:
-    name = TraceEvent(trace.event[row]).name.lower()
-    if trace.event[row] == TraceEvent.MARKER:
-        name = trace.marker_texts[trace.marker[row]]
-    return f"{name} at {trace.time[row] / NS_PER_S:.6f} s"
-
-
-def _until_reclaim(
-    window: _Window, requests: TraceRequests, run: Prediction
-) -> tuple[_Window, TraceRequests, Prediction]:
-    """Cut everything at the first request that the kernel served by reclaim or compaction."""
-    served = window.trace.pfn[requests.row] >= 0
-    stuck = np.flatnonzero((run.status == Status.NEEDS_RECLAIM) & served)
-    if len(stuck) == 0:
-        return window, requests, run
-    event = int(stuck[0])
-    row = int(requests.row[event])
-    keep = np.arange(len(window.trace)) < row
-    reason = f"a request at {window.trace.time[row] / NS_PER_S:.6f} s needs reclaim: not modelled"
-    return (
-        _Window(window.trace.select(keep), reason, whole=False),
-        requests.first(event),
-        run.first(event),
     )
 
 
