@@ -50,7 +50,10 @@ def with_machine_file(
 
 
 def read_machine(path: Path) -> Document:
-    """Read a machine file; what its keys say is checked with the scenario. Raises InputError."""
+    """Read a machine file; what its keys say is checked with the scenario.
+
+    Raises InputError.
+    """
     document = read_yaml(read_text(path), str(path))
     if not isinstance(document.data, dict):
         found = "an empty file" if document.data is None else describe(document.data)

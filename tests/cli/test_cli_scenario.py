@@ -121,6 +121,20 @@ def test_list_scenarios(run, tmp_path, monkeypatch):
     ]
 
 
+def test_list_machines(run):
+    names = [line.split()[0] for line in run("list", "machines").stdout.splitlines()]
+    assert names == ["ppc64-6g", "x86-highmem-1.5g"]
+    one = run("list", "machines", "ppc64-6g").stdout
+    assert one == "ppc64-6g  ppc64 with 6 GiB, of the memory removal tests of 2005\n"
+    assert "did you mean" in run("list", "machines", "ppc64").stderr
+
+
+def test_schema_knows_machines(run):
+    machine = json.loads(run("schema").stdout)["$defs"]["Machine"]["properties"]
+    assert {"like", "arch", "max_order"} <= set(machine)
+    assert "linux-2.6.14" in machine["profile"]["enum"]
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
