@@ -72,6 +72,14 @@ def free_order_at(m: Mem, pfn: int) -> int:
 
 
 @inline
+def reserved_order(m: Mem, pfn: int) -> int:
+    """Return the order of the block reserved at a page, 0 or 10; -1 if it is not reserved."""
+    if int(m.state[state_slot(m, pfn, MAX_PAGE_ORDER)]) & PAGE_RESERVED:
+        return MAX_PAGE_ORDER if pfn & (MAX_ORDER_NR_PAGES - 1) == 0 else 0
+    return 0 if int(m.state[pfn]) & PAGE_RESERVED else -1
+
+
+@inline
 def held_order(state: int) -> int:
     """Return the order of the allocated or per-CPU block that a page heads."""
     return (state & ORDER_MASK) >> ORDER_SHIFT
@@ -122,7 +130,7 @@ def count_zone(
                 order = held_order(state)
                 total[TOTAL_PCP] += 1 << order
             else:
-                order = 0
+                order = max(reserved_order(m, pfn), 0)
         for other in range(1, 1 << max(order - m.pageblock_order, 0)):
             blocks[pageblock_type(m, pfn + (other << m.pageblock_order))] += 1
         pfn += 1 << order
@@ -147,12 +155,14 @@ def count_memory_blocks(
         order = free_order_at(m, pfn)
         if order < 0:
             state = int(m.state[pfn])
-            order = 0
-            if state & PAGE_ALLOCATED:
+            order = reserved_order(m, pfn)
+            if order >= 0:
+                count[at + BLOCK_RESERVED] += 1 << order
+            elif state & PAGE_ALLOCATED:
                 order = held_order(state)
                 count[at + BLOCK_ALLOCATED] += 1 << order
                 if not state & (PAGE_LRU | PAGE_LRU_PENDING):
                     count[at + BLOCK_UNMOVABLE] += 1 << order
-            elif state & PAGE_RESERVED:
-                count[at + BLOCK_RESERVED] += 1
+            else:
+                order = 0
         pfn += 1 << order

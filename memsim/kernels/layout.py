@@ -47,7 +47,8 @@ MOBILITY_SHIFT = 15
 MOBILITY_MASK = 0x3 << MOBILITY_SHIFT
 """The mobility (unmovable, movable, reclaimable) that the allocating gfp flags asked for."""
 PAGE_RESERVED = 1 << 17
-"""Never given to the buddy allocator (memory map, kernel image)."""
+"""Never given to the buddy allocator (memory map, kernel image); of 4 MiB that are reserved as a
+whole, only the mark at ``N + (p >> 10)`` is set."""
 
 # --- Zone row: int64 ------------------------------------------------------------------------
 Z_START_PFN = 0

@@ -96,6 +96,14 @@ class Memory:
 
     # --- setting up ---------------------------------------------------------------------
 
+    def reserve(self, start: int, end: int) -> None:
+        """Keep the pages [start, end) from ever being free; whole 4 MiB cost one mark."""
+        first = -(-start // MAX_ORDER_NR_PAGES)
+        last = max(first, end // MAX_ORDER_NR_PAGES)
+        self.mem.state[self.nr_pages + first : self.nr_pages + last] = L.PAGE_RESERVED
+        self.mem.state[start : min(end, first * MAX_ORDER_NR_PAGES)] = L.PAGE_RESERVED
+        self.mem.state[max(start, last * MAX_ORDER_NR_PAGES) : end] = L.PAGE_RESERVED
+
     def free_boot_range(self, zone: int, start: int, end: int, word: int = 0) -> None:
         """Free [start, end) as boot does (spec 2.5; linux-2.6.14 3.2).
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from memsim.bootup import layout_6_1
-from memsim.kernels import layout as L
 from memsim.kernels.placement import PolicyTables
 from memsim.memory import Memory
 from memsim.memory.setup import MachineSetup, ZoneSetup
@@ -50,7 +49,7 @@ def boot(
         tables = Ungrouped().tables(LINUX_6_1)._replace(options=tables.options)
     memory = Memory(_boot_setup(layout, machine.vm.watermark_boost_factor), tables)
     for start_pfn, end_pfn in layout.boot_reserved:
-        memory.mem.state[start_pfn:end_pfn] = L.PAGE_RESERVED
+        memory.reserve(start_pfn, end_pfn)
     _free_boot_memory(memory, layout, machine.cma // PAGE_SIZE)
     return memory
 

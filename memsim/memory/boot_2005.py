@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from memsim.bootup import layout_2005
-from memsim.kernels import layout as L
 from memsim.kernels.placement import PolicyTables
 from memsim.memory import Memory
 from memsim.memory.boot import cpu_nodes
@@ -29,7 +28,7 @@ def boot_2005(
     layout = layout_2005(machine, profile, cmdline, keep)
     memory = Memory(_setup(layout, profile), tables)
     for start, end in layout.boot_reserved:
-        memory.mem.state[start:end] = L.PAGE_RESERVED
+        memory.reserve(start, end)
     for zone, start, end, word in layout.boot_order:
         memory.free_boot_range(zone, start, end, word)
     return memory
