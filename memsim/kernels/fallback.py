@@ -69,9 +69,9 @@ def fallback_type(m: Mem, tables: PolicyTables, z: int, order: int, migratetype:
     """Return the first type of the fallback table with a block of this order, -1 if none."""
     first = int(tables.fallback[3 * migratetype])
     second = int(tables.fallback[3 * migratetype + 1])
-    if free_mask(m, z, first) >> order & 1:
+    if first >= 0 and free_mask(m, z, first) >> order & 1:
         return first
-    if free_mask(m, z, second) >> order & 1:
+    if second >= 0 and free_mask(m, z, second) >> order & 1:
         return second
     return -1
 
