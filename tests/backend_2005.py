@@ -87,6 +87,7 @@ class Machine(Protocol):
     def freed_to(self, pfn: int) -> int: ...  # type that a held block would be freed to
     def reserve(self, zone: int) -> int: ...  # pages of max-order blocks of type FALLBACK
     def numa(self, zone: int) -> dict[str, int]: ...
+    def counts(self, zone: int) -> dict[str, int]: ...  # what the mechanism did, by vmstat names
 
 
 BACKENDS_2005: dict[str, Callable[[Machine2005], Machine]] = {
@@ -107,7 +108,7 @@ def snapshot(spec: Machine2005, machine: Machine, live: dict[int, int]) -> dict[
             for cold in (False, True):
                 for which in (0, 1):
                     state["pcp", z, cpu, cold, which] = machine.pcp_list(z, cpu, cold, which)
-        for name in ("nr_free_pages", "reserve", "numa"):
+        for name in ("nr_free_pages", "reserve", "numa", "counts"):
             state[name, z] = getattr(machine, name)(z)
         for pfn in range(zone.start, zone.end, 1 << spec.max_page_order):
             state["pageblock", pfn] = machine.pageblock_type(pfn)

@@ -25,6 +25,12 @@ POLICIES = {
 }
 USES = {"kernel": Use.KERNEL, "user": Use.ANON, "reclaimable": Use.DENTRY}
 ZONE_BITS = {"dma": Gfp.DMA, "dma32": Gfp.DMA32, "normal": Gfp.NONE, "highmem": Gfp.HIGHMEM}
+COUNTS = {
+    "extfrag_events": L.Z_VMSTAT + L.EXTFRAG_EVENTS,
+    "pageblocks_claimed": L.Z_VMSTAT + L.PAGEBLOCKS_CLAIMED,
+    "pcp_refills": L.Z_VMSTAT + L.PCP_REFILLS,
+    "pcp_drained_blocks": L.Z_VMSTAT + L.PCP_DRAINED_BLOCKS,
+}
 
 
 def _zone(zone):
@@ -154,3 +160,6 @@ class KernelMachine2614:
 
     def numa(self, zone):
         return dict(self.memory.zone_vmstat()[zone])
+
+    def counts(self, zone):
+        return {name: self.memory.zone_field(zone, field) for name, field in COUNTS.items()}

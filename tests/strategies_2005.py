@@ -40,7 +40,7 @@ PER_CPU = (  # (batch, low, high, cold high, cold batch): linux-2.6.14 4.2
     (7, 0, 42, 14, 3),
     (31, 62, 186, 62, 31),
     (63, 0, 378, 126, 31),
-    (1, 0, 0, 0, 1),
+    (0, 0, 0, 0, 0),
 )
 FLAGS = (  # (weight, attributes)
     (10, {"wait": True}),

@@ -31,21 +31,25 @@ class HotCold:
         return self.zone.take(0, kind)
 
     def refill(self, pages, kind, chunk):
-        for taken in range(chunk):
-            pfn = self.zone.take(0, kind)
-            if pfn is None:
-                self.zone.seen["refill in part" if taken else "refill with nothing"] += 1
-                return
+        taken = 0
+        while taken < chunk and (pfn := self.zone.take(0, kind)) is not None:
             pages.append(pfn)
-        self.zone.seen["refill in full"] += 1
+            taken += 1
+        how = "in full" if taken == chunk else "in part" if taken else "with nothing"
+        self.zone.seen[f"refill {how}"] += 1
+        self.zone.counts["pcp_refills"] += taken > 0
 
     def free(self, pfn, cold):
         pages = self.lists[cold, self.zone.which_pcp(self.zone.type_to_free(pfn))]
         pages.insert(0, pfn)
         if len(pages) >= self.high[cold]:
             self.zone.seen["cold drain" if cold else "hot drain"] += 1
-            for _ in range(min(self.chunk[cold], len(pages))):
-                self.zone.free_block(pages.pop(), 0)
+            self.drain(pages, self.chunk[cold])
+
+    def drain(self, pages, count):
+        for _ in range(min(count, len(pages))):
+            self.zone.free_block(pages.pop(), 0)
+            self.zone.counts["pcp_drained_blocks"] += 1
 
 
 class NaiveMachine2614:
@@ -166,8 +170,7 @@ class NaiveMachine2614:
         for lists in self.pcp:
             for pcp in lists:
                 for pages in pcp.lists.values():
-                    while pages:
-                        pcp.zone.free_block(pages.pop(), 0)
+                    pcp.drain(pages, len(pages))
 
     # What can be seen from outside
 
@@ -195,6 +198,9 @@ class NaiveMachine2614:
 
     def numa(self, zone):
         return dict(self.numa_counts[zone])
+
+    def counts(self, zone):
+        return dict(self.zones[zone].counts)
 
 
 def watermark_ok(zone, order, mark, class_zone, harder, high):

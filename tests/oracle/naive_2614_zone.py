@@ -10,6 +10,9 @@ from memsim.mm import NR_PLACEMENT_TYPES
 
 NORCLM, EASY, KERN, FALLBACK = TYPES = range(NR_PLACEMENT_TYPES)
 RESERVE_SHIFT = 3
+COUNTS = ("extfrag_events", "pageblocks_claimed", "pcp_refills", "pcp_drained_blocks")
+"""How often a block came from another type's lists, a max-order block was given a type, a per-CPU
+list got pages, and how many pages such lists gave back."""
 FALLBACKS = {
     NORCLM: (NORCLM, FALLBACK, KERN, EASY),
     EASY: (EASY, FALLBACK, NORCLM, KERN),
@@ -39,6 +42,7 @@ class BareZone:
         self.lists = {(k, t): [] for k in range(self.max_order + 1) for t in TYPES}
         self.block = {}  # first pfn of a free block -> (order, list type)
         self.free_pages = 0
+        self.counts = dict.fromkeys(COUNTS, 0)
         for pfn, order, kind in zone.free:
             self.block[pfn] = (order, kind)
             self.lists[order, kind].append(pfn)
@@ -85,6 +89,7 @@ class BareZone:
         pfn = self.take_own(order, kind)
         if pfn is None:
             pfn = self.take_foreign(order, kind)
+            self.counts["extfrag_events"] += pfn is not None
         if pfn is not None:
             self.free_pages -= 1 << order
         return pfn
@@ -147,6 +152,7 @@ class UsemapZone(BareZone):
 
     def claim(self, pfn, kind):
         self.usemap[pfn - pfn % self.block_pages] = kind
+        self.counts["pageblocks_claimed"] += 1
 
 
 class PageFlagZone(UsemapZone):
@@ -218,6 +224,7 @@ class FullZone(BareZone):
         self.seen["reserve filled" if short else "reserve full"] += 1
         self.seen["reserve given up"] += self.usemap[block] == FALLBACK and not short
         self.usemap[block] = FALLBACK if short else kind
+        self.counts["pageblocks_claimed"] += 1
 
     def reserve(self):
         return self.block_pages * list(self.usemap.values()).count(FALLBACK)

@@ -107,3 +107,18 @@ def test_backend_of_2005_equals_oracle(name, seed):
 
     after_step("boot", {})
     play(seed, machines, spec, after_step)
+
+
+@pytest.mark.parametrize("seed", range(0, 50, 4))
+def test_the_kernels_invariants_hold_of_the_streams(seed):
+    spec = random_machine(seed)
+    machine = BACKENDS_2005["kernels"](spec)
+    checks = []
+
+    def after_step(step, live):
+        if step % 50 == 0:
+            machine.memory.check()
+            checks.append(sum(1 << order for order in live.values()))
+
+    play(seed, [machine], spec, after_step)
+    assert max(checks) > 0
