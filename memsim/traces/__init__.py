@@ -8,12 +8,14 @@ parsed + skipped by rule + unknown = total.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 
 class TraceEvent(IntEnum):
@@ -28,6 +30,23 @@ class TraceEvent(IntEnum):
     MARKER = 6
     MM_COMPACTION_BEGIN = 7
     MM_MIGRATE_PAGES = 8
+
+
+DTYPES: dict[str, type[np.integer]] = {
+    "time": np.int64,
+    "event": np.uint8,
+    "cpu": np.uint16,
+    "pfn": np.int64,
+    "order": np.int8,
+    "migratetype": np.int8,
+    "gfp": np.int16,
+    "fallback_order": np.int8,
+    "fallback_migratetype": np.int8,
+    "change_ownership": np.int8,
+    "percpu_refill": np.int8,
+    "marker": np.int16,
+}
+"""The columns of a TraceTable; all but the first three are -1 where they do not apply."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +116,23 @@ class TraceTable:
         if self.gfp[row] >= 0:
             words.append(self.gfp_texts[self.gfp[row]])
         return " ".join(words)
+
+
+def trace_table(
+    columns: Mapping[str, ArrayLike], accounting: Accounting, gfp_texts: Sequence[str] = ("none",)
+) -> TraceTable:
+    """Make a table, sorted by time, of the columns that a format has; others do not apply.
+
+    Columns are of length n; ``time`` must be there, CPUs not given are 0.
+    """
+    time = np.asarray(columns["time"], np.int64)
+    order = np.argsort(time, kind="stable")
+    blank = {"time": time, "cpu": np.zeros(len(time)), **columns}
+    filled: dict[str, Any] = {
+        name: np.asarray(blank.get(name, np.full(len(time), -1)), dtype)[order]
+        for name, dtype in DTYPES.items()
+    }
+    return TraceTable(**filled, gfp_texts=tuple(gfp_texts), marker_texts=(), accounting=accounting)
 
 
 def _is_column(value: object) -> bool:

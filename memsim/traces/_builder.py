@@ -11,24 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsim.mm import Migratetype
-from memsim.traces import Accounting, TraceEvent, TraceTable
+from memsim.traces import DTYPES, Accounting, TraceEvent, TraceTable
 from memsim.traces._files import printable, refuse
-
-DTYPES: dict[str, type[np.integer]] = {
-    "time": np.int64,
-    "event": np.uint8,
-    "cpu": np.uint16,
-    "pfn": np.int64,
-    "order": np.int8,
-    "migratetype": np.int8,
-    "gfp": np.int16,
-    "fallback_order": np.int8,
-    "fallback_migratetype": np.int8,
-    "change_ownership": np.int8,
-    "percpu_refill": np.int8,
-    "marker": np.int16,
-}
-"""The columns of a TraceTable; all but the first three are -1 where they do not apply."""
 
 NO_EVENT = 255
 MAX_TEXTS = 32767

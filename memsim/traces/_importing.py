@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from memsim.errors import suggest
 from memsim.scenario.content import digest_path
-from memsim.traces import Accounting, TraceEvent, TraceTable, read_trace
-from memsim.traces._builder import DTYPES
+from memsim.traces import DTYPES, Accounting, TraceEvent, TraceTable, read_trace
 from memsim.traces._files import open_bytes, printable, refuse, write_atomically
 from memsim.traces.capture import (
     STATE_NAMES,

@@ -8,14 +8,8 @@ from typing import Any
 import numpy as np
 
 from memsim import plugins
-from memsim.traces import Accounting, TraceEvent, TraceTable
-
-DTYPES = {
-    "time": np.int64, "event": np.uint8, "cpu": np.uint16, "pfn": np.int64, "order": np.int8,
-    "migratetype": np.int8, "gfp": np.int16, "fallback_order": np.int8,
-    "fallback_migratetype": np.int8, "change_ownership": np.int8, "percpu_refill": np.int8,
-    "marker": np.int16,
-}  # fmt: skip
+from memsim.mm import MAX_PAGE_ORDER, gfp_from_text
+from memsim.traces import DTYPES, Accounting, TraceEvent, TraceTable
 
 
 def sniffed(name: str, head: bytes) -> bool:
@@ -57,6 +51,26 @@ def table_fault(table: Any) -> str:
         most = int(getattr(table, column).astype(np.int64).max(initial=-1))
         if most >= limit:
             return f"{column}: expected less than {limit}, found {most}"
+    fault = _event_fault(table)
+    if fault:
+        return fault
     if not isinstance(table.accounting, Accounting):
         return f"accounting: expected Accounting, found {type(table.accounting).__name__}"
+    return ""
+
+
+def _event_fault(table: TraceTable) -> str:
+    """Say what of the allocations and frees could not be replayed."""
+    pages = table.event <= TraceEvent.MM_PAGE_FREE_BATCHED
+    wrong = pages & ((table.order < 0) | (table.order > MAX_PAGE_ORDER))
+    if wrong.any():
+        found = table.order[np.argmax(wrong)]
+        return f"order: expected 0 to {MAX_PAGE_ORDER} of allocations and frees, found {found}"
+    if np.any((table.event == TraceEvent.MM_PAGE_ALLOC) & (table.gfp < 0)):
+        return "gfp: an allocation has none"
+    for text in table.gfp_texts:
+        try:
+            gfp_from_text(text)
+        except KeyError as unknown:
+            return f"gfp_texts: there is no gfp flag {unknown}"
     return ""

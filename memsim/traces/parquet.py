@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsim.mm import MAX_PAGE_ORDER, MAX_PFN, MIGRATE_TYPES
-from memsim.traces import Accounting, TraceEvent, TraceTable
-from memsim.traces._builder import DTYPES, MAX_TEXTS
+from memsim.traces import DTYPES, Accounting, TraceEvent, TraceTable
+from memsim.traces._builder import MAX_TEXTS
 from memsim.traces._files import refuse, write_atomically
 
 SCHEMA_VERSION = 1

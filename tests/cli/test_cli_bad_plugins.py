@@ -240,6 +240,12 @@ def test_a_bad_metric_fails_the_trial(desk, old, new, message):
         ("order=np.zeros(n, np.int8)", "order=np.zeros(n)",
          "read(): order: expected an array (n,) of int8, found float64"),
         ('("GFP_KERNEL",)', "()", "read(): gfp: expected less than 0, found 0"),
+        ('("GFP_KERNEL",)', '("GFP_COLONEL",)',
+         "read(): gfp_texts: there is no gfp flag 'GFP_COLONEL'"),
+        ("order=np.zeros(n, np.int8)", "order=np.full(n, 11, np.int8)",
+         "read(): order: expected 0 to 10 of allocations and frees, found 11"),
+        ("gfp=np.zeros(n, np.int16)", "gfp=none.astype(np.int16)",
+         "read(): gfp: an allocation has none"),
         ("splitlines()[1:]", "splitlines()[:0:-1]", "read(): the rows are not sorted by time"),
     ],
 )  # fmt: skip

@@ -22,8 +22,7 @@ from trace_samples import (
 
 from memsim.errors import InputError
 from memsim.mm import Migratetype
-from memsim.traces import TraceEvent, read_trace
-from memsim.traces._builder import DTYPES
+from memsim.traces import DTYPES, TraceEvent, read_trace
 
 SECOND = 10**9
 
