@@ -17,11 +17,11 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from bench import bare_zone, full_path, start_up
+from bench import bare_zone, bulk, full_path, scale, start_up
 from bench.streams import Stream, fill_and_empty, halving_mix
 
 OUT = Path(__file__).parents[1] / "results" / "bench" / "latest.csv"
-GIB = 1 << 30
+MIB, GIB = 1 << 20, 1 << 30
 ZONE_64_GIB, ZONE_1_TIB = 1 << 24, 1 << 28
 ZONE_CASES: dict[str, tuple[int, Callable[[], Stream]]] = {
     "bare zone W1: fill and empty, 64 GiB": (ZONE_64_GIB, lambda: fill_and_empty(10_000_000)),
@@ -38,7 +38,7 @@ class Result(NamedTuple):
     value: float
     unit: str
     reference: float | None = None
-    """The C program's value in the same run for a bare zone, else the goal."""
+    """In the same run the C program's value or that of policy ``none``; else the goal."""
 
     @property
     def ratio(self) -> float | None:
@@ -48,6 +48,20 @@ class Result(NamedTuple):
 
 def measure(repetitions: int) -> Iterator[Result]:
     """Measure everything, case after case."""
+    yield from starting()
+    yield from machines()
+    yield from events(repetitions)
+    yield from policies(repetitions)
+    for case, (pages, stream) in ZONE_CASES.items():
+        ours, theirs = bare_zone.compare(pages, stream(), repetitions)
+        yield Result(case, median(ours), "ns/event", median(theirs))
+    times = bulk.compare(ZONE_64_GIB, 1 << 22, 2 * repetitions)
+    yield Result("bare zone, take in bulk", median(t.take for t in times), "ns/page", 1.0)
+    yield Result("bare zone, free_range", median(t.free for t in times), "ns/page", 1.0)
+
+
+def starting() -> Iterator[Result]:
+    """Measure what passes before the first event."""
     yield Result("memsim --help", median(start_up.help_text() for _ in range(7)), "s", 0.2)
     yield Result("cold: compile all kernels", start_up.cold_compile(), "s")
     start_up.whole_run()
@@ -56,19 +70,52 @@ def measure(repetitions: int) -> Iterator[Result]:
         ("warm: memsim run tiny", start_up.whole_run, None),
     ):
         yield Result(case, median(measured() for _ in range(7)), "s", goal)
+
+
+def machines() -> Iterator[Result]:
+    """Measure what a machine costs, empty and in use."""
+    empty = [scale.empty_machine(4096 * GIB) for _ in range(5)]
+    yield Result("empty machine, 4 TiB: time", 1e3 * median(s for s, _ in empty), "ms", 50.0)
+    yield Result("empty machine, 4 TiB: memory", median(n for _, n in empty) / MIB, "MiB", 40.0)
     touched = full_path.bytes_per_touched_page(64 * GIB, 1 << 23)
     yield Result("memory per touched page", touched, "bytes", 14.0)
-    rates = full_path.events_per_second(4 * GIB, 5_000_000, repetitions)
-    yield Result("full path, 4 GiB", median(rates) / 1e6, "M events/s", 10.0)
-    for case, (pages, stream) in ZONE_CASES.items():
-        ours, theirs = bare_zone.compare(pages, stream(), repetitions)
-        yield Result(case, median(ours), "ns/event", median(theirs))
+
+
+def events(repetitions: int) -> Iterator[Result]:
+    """Measure the full path, and how it grows with machine and work."""
+    for size, goal in ((4, 15.0), (64, 10.0)):
+        ns = median(full_path.ns_per_event(size * GIB, 5_000_000, repetitions))
+        yield Result(f"full path, {size} GiB", 1e3 / ns, "M events/s", goal)
+    touched, freed = full_path.runs(4 * GIB, 600_000, repetitions)
+    yield Result("full path, one CPU touches page after page", median(touched), "ns/page")
+    yield Result("full path, one CPU frees page after page", median(freed), "ns/page")
+    sizes = scale.by_size(scale.SIZES)
+    for size, ns in zip(scale.SIZES, sizes, strict=True):
+        yield Result(f"full path, by machine: {size // GIB} GiB", ns, "ns/event")
+    yield Result("ns per event ~ machine size ^", scale.exponent(scale.SIZES, sizes), "")
+    seconds = scale.by_count(scale.COUNTS)
+    for count, took in zip(scale.COUNTS, seconds, strict=True):
+        yield Result(f"full path, by events: {count}", took, "s")
+    yield Result("seconds ~ number of events ^", scale.exponent(scale.COUNTS, seconds), "")
+    whole = scale.terabyte()
+    yield Result("memsim run, 1 TiB, 10^8 events: time", whole.seconds, "s")
+    yield Result("memsim run, 1 TiB, 10^8 events: memory", whole.peak_bytes / MIB, "MiB")
+
+
+def policies(repetitions: int) -> Iterator[Result]:
+    """Measure each policy on one stream; the reference is ``none`` on the same kernel."""
+    for profile, names in full_path.policies_by_profile():
+        took = full_path.by_policy(profile, names, 4 * GIB, 2_000_000, 2 * repetitions)
+        none = median(took["none"])
+        for name, ns in took.items():
+            yield Result(f"{profile}, {name}, 4 GiB", median(ns), "ns/event", none)
 
 
 def check() -> None:
-    """Run small streams through memsim and the C program; raise AssertionError if they differ."""
+    """Run small streams through memsim and the C program, and in bulk; they must agree."""
     for stream in (fill_and_empty(20_000), halving_mix(QUICK_PAGES, 100_000)):
         bare_zone.compare(QUICK_PAGES, stream, 1)
+    bulk.compare(4 * bulk.RANGE, 2 * bulk.RANGE, 1)
 
 
 def write(results: list[Result]) -> None:
@@ -89,7 +136,7 @@ def _text(value: float | None) -> str:
 
 def show(results: list[Result]) -> None:
     """Print the table of results."""
-    table = Table("case", "value", "unit", "C program or goal", "ratio")
+    table = Table("case", "value", "unit", "C program, none or goal", "ratio")
     for column in (1, 3, 4):
         table.columns[column].justify = "right"
     for r in results:
@@ -105,7 +152,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.quick:
         check()
-        print("bare zone: memsim and the C program agree")
+        print("bare zone: memsim, one by one and in bulk, and the C program agree")
         return
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     results = []
