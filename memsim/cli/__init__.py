@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 import click
 
 from memsim import __version__
-from memsim.errors import MemsimError, suggest
+from memsim.errors import MemsimError, suggest, visible
 
 USAGE, BUG, INTERRUPTED = 2, 70, 130
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -99,7 +99,7 @@ class Commands(click.Group):
             error.show()
             return USAGE
         except MemsimError as error:
-            click.echo(str(error), err=True)
+            click.echo("\n".join(map(visible, str(error).split("\n"))), err=True)
             return error.exit_code
         except (click.Abort, KeyboardInterrupt):
             click.echo("interrupted", err=True)

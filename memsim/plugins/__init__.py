@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from memsim.errors import MemsimError, suggest
 from memsim.plugins._contract import FOLDERS, Folder, ModelFolder, contract_breach
@@ -134,7 +134,11 @@ def build(
     """Make a policy or workload from knobs as a scenario has them; raises ValidationError."""
     model = model_of(folder, name)
     with watch(folder, name, model.__name__):
-        return model.model_validate_json(json.dumps(knobs), strict=True, context=context)
+        try:
+            return model.model_validate_json(json.dumps(knobs), strict=True, context=context)
+        except ValidationError as error:
+            refusal = error
+    raise refusal
 
 
 def metric_columns() -> dict[str, Column]:

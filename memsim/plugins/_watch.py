@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Any, TextIO
 
-from pydantic import ValidationError
-
 from memsim.errors import InputError, MemsimError, Problem
 
 LIMIT_NAME = "MEMSIM_PLUGIN_SECONDS"
@@ -63,13 +61,13 @@ def watching(path: str, line: int, what: str) -> Iterator[None]:
     """Run code of the plug-in ``path``; ``line`` is where ``what`` begins, if no other is known.
 
     Raises PluginTimeout for what takes too long and PluginFault for all else that goes wrong;
-    memsim's own errors, pydantic's refusals and the user's interruption pass.
+    memsim's own errors and the user's interruption pass.
     """
     seconds = limit_seconds()
     try:
         with _silence(), _within(seconds, path, line, what):
             yield
-    except (MemsimError, ValidationError, KeyboardInterrupt, GeneratorExit):
+    except (MemsimError, KeyboardInterrupt, GeneratorExit):
         raise
     except _TimeUp as error:
         problem = _too_slow(path, _line(path, error.__traceback__) or line, what, seconds)

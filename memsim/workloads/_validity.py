@@ -16,8 +16,8 @@ from memsim.schema import AllocBatch, HeldBlocks, Request, Stream
 from memsim.workloads import Context
 
 DTYPES = (np.int64, np.uint8, np.uint16, np.uint16, np.int32)
-MAX_EMPTY = 10_000
-"""Batches without an event that may follow each other: a stream of nothing else never ends."""
+MAX_IDLE = 10_000
+"""Batches that may end at one and the same instant: a stream of nothing else never ends."""
 METHOD = "Workload.stream"
 
 
@@ -77,7 +77,7 @@ def _held_fault(before: Any, handles: int) -> str:
 def _batches(kind: str, stream: Stream, ctx: Context) -> Iterator[AllocBatch]:
     with plugins.watch("workloads", kind, METHOD):
         batches = iter(stream.batches)
-    last = empty = 0
+    last = idle = 0
     while True:
         with plugins.watch("workloads", kind, METHOD):
             batch = next(batches, None)
@@ -85,9 +85,9 @@ def _batches(kind: str, stream: Stream, ctx: Context) -> Iterator[AllocBatch]:
             return
         line = _line_of(batches)
         fault = _batch_fault(batch, stream, ctx, last)
-        empty = 0 if fault or len(batch.time) else empty + 1
-        if empty > MAX_EMPTY:
-            fault = f"more than {MAX_EMPTY} batches without an event"
+        idle = 0 if fault or (len(batch.time) and int(batch.time[-1]) > last) else idle + 1
+        if idle > MAX_IDLE:
+            fault = f"time does not go on in {MAX_IDLE} batches"
         if fault:
             raise plugins.fault("workloads", kind, METHOD, f"stream(): {fault}", line)
         if len(batch.time):
