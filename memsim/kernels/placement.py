@@ -29,9 +29,10 @@ class PolicyTables(NamedTuple):
     """OPT_*: which of the optional mechanisms are on, and their sizes."""
 
 
-CLAIM_NEVER, CLAIM_WHOLE, CLAIM_HALF = range(3)
+CLAIM_NEVER, CLAIM_WHOLE, CLAIM_HALF, CLAIM_FLIP = range(4)
 """Never; for a block of order ``whole_from`` or more; if besides half of the pageblock is free or
-alike (6.1)."""
+alike (6.1); for such a block too, but then a pageblock of the requester's own type goes to the
+lender (2.6.14)."""
 REMAINDER_LENDER, REMAINDER_REQUESTER, REMAINDER_WHOLE = range(3)
 """The lender's lists; the requester's; the requester's for a block of order ``whole_from`` or
 more."""

@@ -21,6 +21,11 @@ SHAPES = dict(
         strict=True,
     )
 )
+CLAIMS = {
+    "linux-6.1": (placement.CLAIM_NEVER, placement.CLAIM_WHOLE, placement.CLAIM_HALF),
+    "linux-2.6.14": (placement.CLAIM_NEVER, placement.CLAIM_WHOLE, placement.CLAIM_FLIP),
+}
+"""What each mechanism knows."""
 OPTION_NAMES = {value: name for name, value in vars(placement).items() if name.startswith("OPT_")}
 OF_6_1 = (
     placement.OPT_NOFRAGMENT,
@@ -83,7 +88,6 @@ def _value_faults(tables: PolicyTables, kernel: Kernel, types: Sequence[str]) ->
     yield from _fallback_faults(tables, limit)
     rows = {
         "whole_from": kernel.max_page_order + 1,
-        "claim": placement.CLAIM_HALF,
         "remainder": placement.REMAINDER_WHOLE,
         "pcp_of": 1,
     }
@@ -91,6 +95,10 @@ def _value_faults(tables: PolicyTables, kernel: Kernel, types: Sequence[str]) ->
         for kind, value in enumerate(getattr(tables, field).tolist()):
             if not 0 <= value <= most:
                 yield f"{field} of type {kind} is {value}, expected 0 to {most}"
+    claims = CLAIMS[kernel.mechanism]
+    for kind, claim in enumerate(tables.claim.tolist()):
+        if claim not in claims:
+            yield f"claim of type {kind} is {claim}, expected {' or '.join(map(str, claims))}"
     yield from _option_faults(tables, kernel, limit)
 
 

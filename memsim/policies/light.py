@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from memsim.kernels.placement import (
+    CLAIM_FLIP,
     CLAIM_NEVER,
-    CLAIM_WHOLE,
     OPT_PAGE_FLAG,
     OPT_PCP_HIGH_SHIFT,
     REMAINDER_WHOLE,
@@ -37,16 +37,15 @@ class Policy(PolicyModel):
         """Return the tables that the kernels read."""
         if not self.enabled:
             return policy_tables(by_gfp(NORCLM, NORCLM, NORCLM))
-        # Unlike Linux: what V20 does beyond its description is left out. It flips a pageblock's bit
-        # even if that gives the pageblock away, starts the upper half of each zone's map as
-        # EasyRclm (without SPARSEMEM), and begins the test of a watermark anew for each type.
+        # Unlike Linux: two details of V20 are left out. It starts the upper half of each zone's map
+        # as EasyRclm (without SPARSEMEM), and begins the test of a watermark anew for each type.
         uses = dict.fromkeys((Use.ANON, Use.PAGE_CACHE, Use.BUFFERS, Use.EXEC), EASY)
         usemap = self.variant == "usemap"
         return policy_tables(
             by_use(uses, movable=EASY, reclaimable=NORCLM),
             fallback=((EASY,), (NORCLM,)),
             whole_from=((kernel.max_page_order + 1) // 2,) * 2,
-            claim=(CLAIM_WHOLE if usemap else CLAIM_NEVER,) * 2,
+            claim=(CLAIM_FLIP if usemap else CLAIM_NEVER,) * 2,
             remainder=(REMAINDER_WHOLE,) * 2,
             pcp_of=(0, 1),
             options={OPT_PAGE_FLAG: not usemap, OPT_PCP_HIGH_SHIFT: usemap},

@@ -151,7 +151,9 @@ class UsemapZone(BareZone):
         return None
 
     def claim(self, pfn, kind):
-        self.usemap[pfn - pfn % self.block_pages] = kind
+        """Flip the bit, even if it says the requester's type already."""
+        self.seen["bit flipped back"] += self.type_of(pfn) == kind
+        self.usemap[pfn - pfn % self.block_pages] = NORCLM + EASY - self.type_of(pfn)
         self.counts["pageblocks_claimed"] += 1
 
 

@@ -19,6 +19,7 @@ REACHED = {
     "refill with nothing",
     "merge of two types",
     "large block stolen",
+    "bit flipped back",
     "small block stolen",
     "block of the very order stolen",
     "large block grouped",

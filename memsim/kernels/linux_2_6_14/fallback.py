@@ -37,7 +37,8 @@ from memsim.kernels.layout import (
     zone_get,
 )
 from memsim.kernels.placement import (
-    CLAIM_WHOLE,
+    CLAIM_FLIP,
+    CLAIM_NEVER,
     OPT_FLOOR,
     OPT_PAGE_FLAG,
     OPT_POOL,
@@ -145,7 +146,10 @@ def take_foreign(
     pfn = free_head(m, z, current, other)
     del_page_from_free_list(m, z, pfn, current)
     whole = current >= int(tables.whole_from[migratetype])
-    if whole and int(tables.claim[migratetype]) == CLAIM_WHOLE:
+    claim = int(tables.claim[migratetype]) if whole else CLAIM_NEVER
+    if claim == CLAIM_FLIP and pageblock_type(m, pfn) == migratetype:
+        change_pageblock_type(m, tables, z, pfn, other)
+    elif claim != CLAIM_NEVER:
         change_pageblock_type(m, tables, z, pfn, migratetype)
     rule = int(tables.remainder[migratetype])
     lender = rule == REMAINDER_LENDER or (rule == REMAINDER_WHOLE and not whole)

@@ -93,6 +93,15 @@ def test_f10_2_light_a_large_block_changes_hands_a_small_one_does_not(
     assert machine.pageblock_type(pfn) == (NORCLM if flips else EASY)
 
 
+def test_light_usemap_flips_a_pageblock_back_at_the_second_large_block(make):
+    """The bit is flipped, not set (history-2005 2.1, steal rule)."""
+    machine = make("usemap", [(64, 5, EASY), (128, 5, EASY)], {0: EASY})
+    assert take(machine, NORCLM, order=5) == [64]
+    assert machine.pageblock_type(0) == NORCLM
+    assert take(machine, NORCLM, order=5) == [128]
+    assert machine.pageblock_type(0) == EASY
+
+
 @pytest.mark.parametrize(("order", "large"), [(5, False), (6, True)])
 def test_light_large_is_half_of_max_order_on_ppc64(make, order, large):
     machine = make("usemap", [(0, order, EASY)], {0: EASY}, end=8192, max_page_order=12)
