@@ -254,7 +254,7 @@ def free_run(m: Mem, b: Batch, i: int, stop: int) -> int:
     row = pcp_row(m, z, int(b.cpu[i]))
     stop = min(stop, i + int(m.pcps[row + P_HIGH]) - 1 - int(m.pcps[row + P_COUNT]))
     n = 0
-    while i + n < stop and int(b.op[i + n]) == OP_FREE and int(b.cpu[i + n]) == int(b.cpu[i]):
+    while i + n < stop and int(b.op[i + n]) == int(b.op[i]) and int(b.cpu[i + n]) == int(b.cpu[i]):
         prefetch_events(m, b, i + n, stop)
         handle = int(b.handle[i + n])
         pfn = int(b.page_table[handle]) - 1
@@ -285,8 +285,9 @@ def run_of_events(
     by one. An event that refills or drains the lists, or frees a page in an LRU batch, is not
     among them.
     """
-    if int(b.op[i]) & OP_FREE:
-        return free_run(m, b, i, stop) if int(b.op[i]) == OP_FREE else 0
+    op = int(b.op[i])
+    if op & OP_FREE:
+        return free_run(m, b, i, stop) if op & 0xF == 0 else 0
     return alloc_run(m, tables, rows, b, i, stop)
 
 

@@ -24,6 +24,7 @@ from memsim.mm import (
     MIGRATE_TYPES,
     NR_PAGE_ORDERS,
     NR_PCP_LISTS,
+    OP_COLD,
     OP_FREE,
     Use,
     gfp_from_text,
@@ -75,8 +76,9 @@ def random_runs(seed, cpus):
             rng.shuffle(part)
         elif how == "some twice":
             part = [block for block in part for _ in range(rng.choice((1, 1, 1, 2)))]
+        cold = rng.choice((0, 0, OP_COLD))
         for handle, order in part:
-            add(OP_FREE | order, request, cpu, handle)
+            add(OP_FREE | order | cold, request, cpu, handle)
         idle += {handle for handle, _ in part}
     dtypes = np.uint8, np.uint16, np.uint16, np.int32
     return [np.array(column, dtype) for column, dtype in zip(columns, dtypes, strict=True)]
