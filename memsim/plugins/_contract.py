@@ -68,14 +68,14 @@ def _policy_breach(module: ModuleType) -> Breach | None:
         return breach
     policy: Any = module.Policy
     if not _texts(getattr(policy, "PROFILES", None)):
-        return Breach("has a Policy without PROFILES, a tuple of names", "Policy")
+        return Breach("has a Policy without PROFILES, a ClassVar tuple of names", "Policy")
     unknown = [name for name in policy.PROFILES if name not in PROFILES]
     if unknown:
         message = f'has a Policy with an unknown profile "{unknown[0]}"'
         return Breach(f"{message}; known: {', '.join(PROFILES)}", "Policy.PROFILES")
     types = getattr(policy, "TYPES", None)
     if not _texts(types) or len(policy.TYPES) > NR_PLACEMENT_TYPES:
-        wanted = f"a tuple of 1 to {NR_PLACEMENT_TYPES} names"
+        wanted = f"a ClassVar tuple of 1 to {NR_PLACEMENT_TYPES} names"
         return Breach(f"has a Policy without TYPES, {wanted}", "Policy")
     return None
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsim import plugins
-from memsim.mm import MAX_PAGE_ORDER, OP_COLD, OP_FREE, Gfp, Use
+from memsim.mm import NR_ORDERS, OP_COLD, OP_FREE, Gfp, Use
 from memsim.schema import AllocBatch, HeldBlocks, Request, Stream
 from memsim.workloads import Context
 
@@ -126,7 +126,7 @@ def _event_fault(batch: AllocBatch, stream: Stream, ctx: Context, last: int) -> 
     order = np.where(allocates, op, op & ~np.uint8(OP_FREE | OP_COLD))
     cpus = [cpu for cpus in ctx.cpus.values() for cpu in cpus]
     wrong: dict[str, tuple[NDArray[np.bool_], NDArray[Any]]] = {
-        f"op: expected an order up to {MAX_PAGE_ORDER}": (order > MAX_PAGE_ORDER, op),
+        f"op: expected an order up to {NR_ORDERS - 1}": (order >= NR_ORDERS, op),
         f"request: there are {len(stream.requests)}": (
             allocates & (request >= len(stream.requests)), request,
         ),

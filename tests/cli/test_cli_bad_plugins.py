@@ -50,7 +50,7 @@ BAD_FILES = [
                  'mine.py:14: has a Policy with an unknown profile "linux-6.2"; known: ',
                  id="profile"),
     pytest.param(changed(POLICY, '("any",)', '("a", "b", "c", "d", "e")'),
-                 "mine.py:11: has a Policy without TYPES, a tuple of 1 to 4 names", id="types"),
+                 "mine.py:11: has a Policy without TYPES, a ClassVar tuple of 1 to 4 names", id="types"),
     pytest.param(changed(POLICY, "share: int = 3", "share: np.ndarray = None"),
                  "mine.py:11: its import raises PydanticSchemaGenerationError: ", id="field"),
     pytest.param(changed(POLICY, "share: int = 3", "share: object = object()"),
@@ -166,8 +166,8 @@ BAD_BATCHES = {
         "stream(): the events are not sorted by time",
     "        yield AllocBatch(time * 1000, op, row, cpu, handle)\n":
         "stream(): an event at 9000000000 ns, the trial ends at 100000000 ns",
-    "        yield AllocBatch(time, op + np.uint8(11), row, cpu, handle)\n":
-        "stream(): op: expected an order up to 10, found 11",
+    "        yield AllocBatch(time, op + np.uint8(13), row, cpu, handle)\n":
+        "stream(): op: expected an order up to 12, found 13",
     "        yield AllocBatch(time, op, row + np.uint16(1), cpu, handle)\n":
         "stream(): request: there are 1, found 1",
     "        yield AllocBatch(time, op, row, cpu + np.uint16(9), handle)\n":
