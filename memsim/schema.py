@@ -135,6 +135,8 @@ class Census(NamedTuple):
     """(Z,) polluted pageblocks: those that hold allocations of more than one mobility."""
     mixed_areas: NDArray[np.int64]
     """(Z,) the same of aligned areas as large as the largest block, whatever a pageblock is."""
+    empty_areas: NDArray[np.int64]
+    """(Z,) such areas all of whose pages are free or on per-CPU lists."""
     pcp_pages: NDArray[np.int64]
     """(Z,) pages on per-CPU lists."""
     unmovable_hotpluggable: NDArray[np.int64]

@@ -34,10 +34,11 @@ from memsim.mm import (
     MIGRATE_TYPES,
 )
 
-TOTAL_MIXED, TOTAL_PCP, TOTAL_MIXED_AREAS = range(3)
-NR_TOTALS = 3
+TOTAL_MIXED, TOTAL_PCP, TOTAL_MIXED_AREAS, TOTAL_EMPTY_AREAS = range(4)
+NR_TOTALS = 4
 """What ``count_zone`` counts besides: pageblocks that hold allocations of more than one mobility,
-pages on per-CPU lists, and aligned areas as large as the largest block that hold such."""
+pages on per-CPU lists, and of the aligned areas as large as the largest block those that hold
+allocations of more than one mobility, and those all of whose pages are free or on such lists."""
 BLOCK_UNMOVABLE, BLOCK_RESERVED, BLOCK_ALLOCATED = range(3)
 BLOCK_FIELDS = 3
 """What ``count_memory_blocks`` counts in each memory block: allocated pages on no LRU list,
@@ -104,11 +105,12 @@ def count_zone(
     total = ptr(totals)
     pfn = start
     block = area = -1
-    seen = seen_in_area = 0
+    seen = seen_in_area = empty = 0
     while pfn < end:
         if pfn >> m.max_page_order != area:
             total[TOTAL_MIXED_AREAS] += 1 if seen_in_area & (seen_in_area - 1) else 0
-            seen_in_area = 0
+            total[TOTAL_EMPTY_AREAS] += empty >> m.max_page_order
+            seen_in_area = empty = 0
             area = pfn >> m.max_page_order
         if pfn >> m.pageblock_order != block:
             total[TOTAL_MIXED] += 1 if seen & (seen - 1) else 0
@@ -120,6 +122,7 @@ def count_zone(
             slot = state_slot(m, pfn, order)
             migratetype = (int(m.state[slot]) & TYPE_MASK) >> TYPE_SHIFT
             free[order * MIGRATE_TYPES + migratetype] += 1
+            empty += 1 << order
         else:
             state = int(m.state[pfn])
             if state & PAGE_ALLOCATED:
@@ -129,6 +132,7 @@ def count_zone(
             elif state & PAGE_PCP:
                 order = held_order(state)
                 total[TOTAL_PCP] += 1 << order
+                empty += 1 << order
             else:
                 order = max(reserved_order(m, pfn), 0)
         for other in range(1, 1 << max(order - m.pageblock_order, 0)):
@@ -136,6 +140,7 @@ def count_zone(
         pfn += 1 << order
     total[TOTAL_MIXED] += 1 if seen & (seen - 1) else 0
     total[TOTAL_MIXED_AREAS] += 1 if seen_in_area & (seen_in_area - 1) else 0
+    total[TOTAL_EMPTY_AREAS] += empty >> m.max_page_order
 
 
 @kernel

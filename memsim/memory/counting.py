@@ -41,6 +41,7 @@ def take_census(mem: L.Mem, setup: MachineSetup, memory_block_order: int) -> Cen
         pageblocks=blocks,
         mixed_pageblocks=totals[:, kernels.TOTAL_MIXED],
         mixed_areas=totals[:, kernels.TOTAL_MIXED_AREAS],
+        empty_areas=totals[:, kernels.TOTAL_EMPTY_AREAS],
         pcp_pages=totals[:, kernels.TOTAL_PCP],
         unmovable_hotpluggable=unmovable,
         memory_blocks=_judge(memory_blocks),

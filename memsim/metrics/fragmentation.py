@@ -27,6 +27,13 @@ COLUMNS = (
         better="higher",
     ),
     Column(
+        "empty_areas",
+        "areas",
+        "aligned areas as large as the largest block without an allocated page: what free blocks "
+        "there would be if no page stood on per-CPU lists",
+        better="higher",
+    ),
+    Column(
         "fragmentation_index",
         "1/1000",
         "why order 9 would fail: towards 0 for lack of memory, towards 1000 fragmentation; "
@@ -64,6 +71,7 @@ def measure(record: TrialRecord) -> dict[str, int | float | None]:
         **counts,
         "free_blocks_order_9_up": suitable_blocks(blocks, PAGEBLOCK_ORDER),
         "free_blocks_order_10_up": suitable_blocks(blocks, MAX_PAGE_ORDER),
+        "empty_areas": int(record.census.empty_areas.sum()),
         "fragmentation_index": fragmentation_index(blocks, PAGEBLOCK_ORDER),
         "unusable_index": unusable_index(blocks, PAGEBLOCK_ORDER),
         "extfrag": extfrag_for_order(blocks, PAGEBLOCK_ORDER),
@@ -81,6 +89,7 @@ def zone_rows(record: TrialRecord) -> list[dict[str, int | str]]:
                 "zone": zone.name,
                 "order": order,
                 "free_blocks": int(blocks[order]),
+                "empty_areas": int(record.census.empty_areas.sum()),
                 "fragmentation_index": fragmentation_index(blocks, order),
                 "unusable_index": unusable_index(blocks, order),
                 "extfrag": extfrag_for_order(blocks, order),

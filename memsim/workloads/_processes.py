@@ -19,7 +19,7 @@ from memsim.mm import OP_FREE, PAGEBLOCK_ORDER
 from memsim.schema import AllocBatch
 from memsim.workloads._mempolicy import Fault, Targets
 from memsim.workloads._places import Places
-from memsim.workloads._timeline import WINDOW_EVENTS, events, joined, spaced
+from memsim.workloads._timeline import FREEING_NS, WINDOW_EVENTS, events, joined, spaced
 
 Longs = NDArray[np.int64]
 TABLE_SHIFT = 9
@@ -30,8 +30,8 @@ PGD_ORDER = 1
 """The kernel's and the user's half (PGD_ALLOCATION_ORDER, arch/x86, with page-table isolation)."""
 MMU_GATHER_PAGES = 512
 """Pages that exit frees at a time (tlb_batch_pages_flush, mm/mmu_gather.c, 6.1)."""
-TEARDOWN_NS = 100 * MMU_GATHER_PAGES
-"""Time between two such groups: 10 million pages a second."""
+TEARDOWN_NS = FREEING_NS * MMU_GATHER_PAGES
+"""Time between two such groups."""
 
 
 class Lives(NamedTuple):

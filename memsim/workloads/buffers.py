@@ -7,7 +7,7 @@ from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from memsim.mm import GFP_COMPOSITES, OP_COLD, OP_FREE, PAGE_SIZE, Gfp, Use
 from memsim.schema import AllocBatch, Request, Stream
@@ -15,6 +15,7 @@ from memsim.units import ByteRate, Bytes, Duration, Lifetime, NodeSet
 from memsim.workloads import Context, WorkloadModel
 from memsim.workloads._places import Places, draw_lifetimes, places
 from memsim.workloads._timeline import (
+    FREEING_NS,
     SECOND,
     check_handles,
     events,
@@ -43,20 +44,36 @@ class Workload(WorkloadModel):
         Lifetime.model_validate({"exponential": {"mean": "2s"}}),
         description="Time after which a page of the churn is dropped.",
     )
+    drop: Duration | None = Field(
+        None,
+        description="When the file system is unmounted: all pages go, and no more are read. "
+        "Without it, they stay to the end.",
+    )
     nodes: NodeSet | None = Field(
         None, description="Nodes that it runs on; all nodes with CPUs unless given."
     )
 
+    @model_validator(mode="after")
+    def _drop_after_grow(self) -> Workload:
+        if self.drop is not None and self.drop < self.grow:
+            raise ValueError("expected the drop after what stays has been read")
+        return self
+
     def stream(self, ctx: Context) -> Stream:
         """Plan all requests of the trial."""
         size = self.size // PAGE_SIZE
-        span = max(ctx.duration_ns - self.grow, 0)
+        span = max(self._end(ctx) - self.grow, 0)
         passing = self.churn * span // (PAGE_SIZE * SECOND)
         handles = check_handles(ctx.name, size + passing)
         where = places(ctx, self.nodes)
         requests = tuple(Request(_READ, Use.BUFFERS, preferred=n, lru=True) for n in where.nodes)
-        parts = chain(self._kept(size, where, ctx), self._passing(size, passing, where, ctx))
-        return Stream(requests, handles, in_order(parts, ctx.duration_ns))
+        parts = [self._kept(size, where, ctx), self._passing(size, passing, where, ctx)]
+        if self.drop is not None:
+            parts.append(self._dropped(self.drop, size, where, ctx))
+        return Stream(requests, handles, in_order(chain(*parts), ctx.duration_ns))
+
+    def _end(self, ctx: Context) -> int:
+        return ctx.duration_ns if self.drop is None else min(self.drop, ctx.duration_ns)
 
     def _kept(self, size: int, where: Places, ctx: Context) -> Iterator[tuple[int, AllocBatch]]:
         for first, stop in windows(size):
@@ -67,15 +84,26 @@ class Workload(WorkloadModel):
     def _passing(
         self, size: int, count: int, where: Places, ctx: Context
     ) -> Iterator[tuple[int, AllocBatch]]:
-        span = ctx.duration_ns - self.grow
+        span = self._end(ctx) - self.grow
         for first, stop in windows(count, events_each=2):
             pages = np.arange(first, stop)
             born = spaced(pages, count, self.grow, span, ctx.rng)
             dies = born + draw_lifetimes(self.lifetime, len(pages), ctx.duration_ns, ctx.rng)
+            if self.drop is not None:
+                dies = np.minimum(dies, self.drop)
             dropping = where.cpu[where.draw(ctx.rng, len(pages))]
             reads = _reads(born, size + pages, where, ctx)
             gone = events(dies, OP_FREE | OP_COLD, 0, dropping, size + pages)
             yield self.grow + stop * span // count, joined([reads, gone])
+
+    def _dropped(
+        self, drop: int, size: int, where: Places, ctx: Context
+    ) -> Iterator[tuple[int, AllocBatch]]:
+        cpu = where.cpu[where.draw(ctx.rng, 1)]
+        for first, stop in windows(size):
+            pages = np.arange(first, stop)
+            time = drop + pages * FREEING_NS
+            yield drop + stop * FREEING_NS, events(time, OP_FREE | OP_COLD, 0, cpu, pages)
 
 
 def _reads(

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from memsim.mm import GFP_COMPOSITES, OP_COLD, OP_FREE, PAGE_SIZE, Gfp, Use
 from memsim.schema import AllocBatch, Request, Stream
@@ -15,6 +15,7 @@ from memsim.units import ByteRate, Bytes, Duration, NodeSet, Share
 from memsim.workloads import Context, WorkloadModel
 from memsim.workloads._places import Places, places
 from memsim.workloads._timeline import (
+    FREEING_NS,
     SECOND,
     check_handles,
     events,
@@ -45,10 +46,21 @@ class Workload(WorkloadModel):
     replace: Literal["fifo", "random"] = Field(
         "fifo", description="Which pages go: the oldest, or any."
     )
+    drop: Duration | None = Field(
+        None,
+        description="When the files are deleted: all pages go, and no more are read. "
+        "Without it, they stay to the end.",
+    )
     dirty: Share = Field(0.0, description="Share of the pages that are taken to be written to.")
     nodes: NodeSet | None = Field(
         None, description="Nodes that it runs on; all nodes with CPUs unless given."
     )
+
+    @model_validator(mode="after")
+    def _drop_after_grow(self) -> Workload:
+        if self.drop is not None and self.drop < self.grow:
+            raise ValueError("expected the drop after the cache has filled")
+        return self
 
     def stream(self, ctx: Context) -> Stream:
         """Plan all requests of the trial."""
@@ -65,7 +77,8 @@ class Workload(WorkloadModel):
             pages = np.arange(first, stop)
             time = spaced(pages, size, 0, self.grow, ctx.rng)
             yield stop * self.grow // size, self._reads(time, pages, where, ctx.rng)
-        span = ctx.duration_ns - self.grow
+        end = ctx.duration_ns if self.drop is None else min(self.drop, ctx.duration_ns)
+        span = end - self.grow
         count = max(self.churn * span // (PAGE_SIZE * SECOND), 0) if size else 0
         for first, stop in windows(count, events_each=2):
             pages = np.arange(first, stop)
@@ -79,6 +92,17 @@ class Workload(WorkloadModel):
             group_by_group = np.argsort(np.concatenate([leader * 2, leader * 2 + 1]), kind="stable")
             until = self.grow + stop * span // count
             yield until, taken(both, group_by_group)
+        if self.drop is not None:
+            yield from self._dropped(self.drop, size, where, ctx.rng)
+
+    def _dropped(
+        self, drop: int, size: int, where: Places, rng: np.random.Generator
+    ) -> Iterator[tuple[int, AllocBatch]]:
+        cpu = where.cpu[where.draw(rng, 1)]
+        for first, stop in windows(size):
+            slots = np.arange(first, stop)
+            time = drop + slots * FREEING_NS
+            yield drop + stop * FREEING_NS, events(time, OP_FREE | OP_COLD, 0, cpu, slots)
 
     def _victims(
         self,

@@ -14,12 +14,14 @@ CASES = {
     "buffers": [
         {},
         {"size": 0, "churn": "8MiB/s", "lifetime": {"constant": "10ms"}, "nodes": [2]},
+        {"drop": "4s"},
     ],
     "high_order": [{}, {"hold": True, "orders": [0, 4, 10], "attempts": 500, "every": "1s"}],
     "page_cache": [
         {"size": "8MiB"},
         {"size": "128KiB", "churn": "40MiB/s", "replace": "random", "grow": 0, "dirty": "50%"},
         {"size": "4KiB", "churn": "4MiB/s"},
+        {"size": "2MiB", "churn": "4MiB/s", "replace": "random", "drop": "3s"},
     ],
     "process": [
         {"anon": "16MiB"},

@@ -15,6 +15,9 @@ TABLES = [
     ("tiny", "vmstat.csv"),
     ("replay-kernel", "trials.csv"),
     ("replay-kernel", "vmstat.csv"),
+    ("five-policies", "trials.csv"),
+    ("highmem-2005", "trials.csv"),
+    ("sections-2005", "trials.csv"),
 ]
 
 

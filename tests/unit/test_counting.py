@@ -8,12 +8,13 @@ from workload_runs import carry_out, small_memory
 
 from memsim.kernels.layout import PAGE_RESERVED
 from memsim.memory import Memory
-from memsim.mm import GFP_COMPOSITES, Gfp, Use
+from memsim.mm import GFP_COMPOSITES, OP_FREE, Gfp, Use
 from memsim.policies import LINUX_6_1, none
 from memsim.schema import AllocBatch, MemoryBlocks, Request, Stream
 
 KERNEL = Request(GFP_COMPOSITES["GFP_KERNEL"], Use.KERNEL, preferred=0)
 USER = Request(GFP_COMPOSITES["GFP_HIGHUSER_MOVABLE"] | Gfp.COMP, Use.ANON, preferred=0, lru=True)
+KINDS = (np.uint8, np.uint16, np.uint16, np.int32)
 FIRST = 1 << 20
 """The first page of ``small_memory``."""
 
@@ -48,6 +49,20 @@ def test_an_area_of_two_pageblocks_is_mixed_where_neither_of_them_is():
 def test_a_pageblock_that_is_mixed_is_so_within_its_area():
     memory = took((KERNEL, 4), (KERNEL, 4), (USER, 10))
     assert memory.census().mixed_areas.sum() == 0
+
+
+def test_pages_on_per_cpu_lists_leave_an_area_empty():
+    memory = took((USER, 0))
+    areas = 2 * (1 << 16) // 1024
+    assert memory.census().empty_areas.sum() == areas - 1
+    free = [
+        np.array([column], kind) for column, kind in zip((OP_FREE, 0, 0, 0), KINDS, strict=True)
+    ]
+    memory.run(*free)
+    census = memory.census()
+    assert census.pcp_pages.sum() > 0
+    assert census.free_blocks[:, 10].sum() == areas - 1
+    assert census.empty_areas.tolist() == [areas // 2, areas // 2]
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,8 @@ def test_indices_stay_in_their_ranges(counts, order):
 
 
 def test_columns_add_all_zones_and_types():
-    row = measure(record(free=({0: 3, 9: 1}, {0: 1, 10: 2})))
+    row = measure(record(free=({0: 3, 9: 1}, {0: 1, 10: 2}), empty_areas=5))
+    assert row["empty_areas"] == 5
     assert row["free_blocks_order_0"] == 4
     assert row["free_blocks_order_10"] == 2
     assert row["free_blocks_order_9_up"] == 1 + 2 * 2

@@ -143,6 +143,15 @@ def test_page_cache_fills_then_replaces_the_oldest():
     assert live.min() >= 4 * MIB_PAGES - 32 and live.max() == 4 * MIB_PAGES
 
 
+def test_deleted_files_leave_nothing():
+    knobs = {"size": "2MiB", "churn": "1MiB/s", "replace": "random", "drop": "6s"}
+    _, events = plan("page_cache", knobs)
+    last = events.handle[events.time >= 6 * SECOND]
+    np.testing.assert_array_equal(last, np.arange(2 * MIB_PAGES))
+    assert allocs(events).sum() == (~allocs(events)).sum() == (2 + 5) * MIB_PAGES
+    assert events.time[-1] < 6 * SECOND + SECOND // 100
+
+
 def test_random_replacement_reaches_all_pages_and_dirties_a_share():
     knobs = {"size": "1MiB", "churn": "2MiB/s", "replace": "random", "dirty": "25%"}
     stream, events = plan("page_cache", knobs)
@@ -167,6 +176,15 @@ def test_buffers_are_movable_in_directly_mapped_memory_and_dropped_cold():
     assert len(dropped) == pytest.approx(7.5 * MIB_PAGES, rel=0.01)
     assert dropped.min() == 4 * MIB_PAGES and len(np.unique(dropped)) == len(dropped)
     assert set(events.op[~allocs(events)].tolist()) == {OP_FREE | OP_COLD}
+
+
+def test_an_unmounted_file_system_leaves_nothing():
+    knobs = {"size": "2MiB", "churn": "1MiB/s", "drop": "6s", "lifetime": {"constant": "3s"}}
+    stream, events = plan("buffers", knobs)
+    assert allocs(events).sum() == (~allocs(events)).sum() == (2 + 5) * MIB_PAGES == stream.handles
+    at_once = events.handle[events.time >= 6 * SECOND]
+    assert len(at_once) == pytest.approx((2 + 3) * MIB_PAGES, rel=0.01)
+    assert events.time[-1] < 6 * SECOND + SECOND // 100
 
 
 def test_page_cache_gives_back_cold_pages_and_exit_hot_ones():
@@ -285,6 +303,8 @@ def test_slab_allocations_and_frees_interleave():
         ("high_order", {"every": "0"}),
         ("high_order", {"gfp": "GFP_NONSENSE"}),
         ("page_cache", {"replace": "lru"}),
+        ("page_cache", {"grow": "2s", "drop": "1s"}),
+        ("buffers", {"grow": "2s", "drop": "1s"}),
         ("replay", {}),
         ("replay", {"trace": "x", "from": "2s", "until": "1s"}),
     ],
