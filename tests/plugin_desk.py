@@ -44,9 +44,9 @@ def run_workload(text, *args):
     return memsim("run", "small.yaml", "--plugin", "mine.py", "--set", kern, *args)
 
 
-def run_metric(text):
+def run_metric(text, *args):
     Path("mine.py").write_text(text)
-    return memsim("run", "small.yaml", "--plugin", "mine.py")
+    return memsim("run", "small.yaml", "--plugin", "mine.py", *args)
 
 
 def import_trace(text):

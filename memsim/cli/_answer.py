@@ -88,7 +88,7 @@ def as_csv(found: Answer) -> str:
     for row in found.rows:
         values = [csv_text(value) for _, value in row.point]
         means = ["" if mean is None else repr(mean) for mean in row.means]
-        writer.writerow([row.metric, row.column.unit, row.column.better, *values, *means])
+        writer.writerow([row.metric, csv_text(row.column.unit), row.column.better, *values, *means])
     return out.getvalue().rstrip("\n")
 
 

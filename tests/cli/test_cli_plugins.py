@@ -52,6 +52,16 @@ def test_a_metric_of_ones_own_is_two_columns(desk):
     assert row["mine.zones"] == "2" and 0 < float(row["mine.free_ratio"]) < 1
 
 
+def test_what_a_metric_says_of_itself_is_escaped(desk):
+    text = changed(METRIC, '"zones", "zones", "zones of', '"zones", "=1+1", "\\x1b[31mzones of')
+    result = run_metric(text, "--format", "csv")
+    assert result.exit_code == 0, result.output
+    assert "mine.zones,'=1+1,higher," in result.stdout
+    listed = memsim("list", "metrics", "mine", "--plugin", "mine.py")
+    assert "\\x1b[31mzones of the machine" in listed.stdout
+    assert "\x1b" not in run_metric(text).stdout + listed.stdout
+
+
 def test_a_trace_format_of_ones_own_is_read(desk):
     result = import_trace(TRACE)
     assert result.exit_code == 0, result.output
