@@ -94,8 +94,11 @@ def test_a_damaged_trial_file_is_simulated_again(tmp_path):
 
 
 def test_input_that_is_no_good_leaves_nothing_behind(tmp_path):
-    scenario = small(SMALL.replace("memory: 64MiB", "memory: 32MiB"))
-    with pytest.raises(InputError):
+    scenario = small()
+    node = scenario.machine.nodes[0].model_copy(update={"memory": 32 << 20})
+    machine = scenario.machine.model_copy(update={"nodes": (node,)})
+    scenario = scenario.model_copy(update={"machine": machine})
+    with pytest.raises(InputError, match="does not fit"):
         run(scenario, out=tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -298,7 +298,7 @@ def test_slab_allocations_and_frees_interleave():
         ("slab", {"lifetime": {"uniform": {"min": "2s", "max": "1s"}}}),
         ("slab", {"lifetime": {"lognormal": {"median": "1s", "sigma": float("nan")}}}),
         ("slab", {"lifetime": {"lognormal": {"median": "1s", "sigma": -1.0}}}),
-        ("high_order", {"orders": [11]}),
+        ("high_order", {"orders": [13]}),
         ("high_order", {"orders": []}),
         ("high_order", {"every": "0"}),
         ("high_order", {"gfp": "GFP_NONSENSE"}),
