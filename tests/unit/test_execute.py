@@ -1,7 +1,7 @@
 """Trials one by one or several at a time: the same bytes, and nothing is lost."""
 
 import pytest
-from trials import SMALL, small
+from trials import small
 
 from memsim.errors import InputError
 from memsim.execute import map_trials, run
