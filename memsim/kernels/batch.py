@@ -252,9 +252,13 @@ def free_run(m: Mem, b: Batch, i: int, stop: int) -> int:
         return 0
     z = page_zone(m, first)
     row = pcp_row(m, z, int(b.cpu[i]))
-    stop = min(stop, i + int(m.pcps[row + P_HIGH]) - 1 - int(m.pcps[row + P_COUNT]))
+    full = i + int(m.pcps[row + P_HIGH]) - 1 - int(m.pcps[row + P_COUNT])
     n = 0
-    while i + n < stop and int(b.op[i + n]) == int(b.op[i]) and int(b.cpu[i + n]) == int(b.cpu[i]):
+    while (
+        i + n < min(stop, full)
+        and int(b.op[i + n]) == int(b.op[i])
+        and int(b.cpu[i + n]) == int(b.cpu[i])
+    ):
         prefetch_events(m, b, i + n, stop)
         handle = int(b.handle[i + n])
         pfn = int(b.page_table[handle]) - 1
