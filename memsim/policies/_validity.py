@@ -33,7 +33,6 @@ OF_6_1 = (
     placement.OPT_HIGHATOMIC,
     placement.OPT_CMA,
 )
-OF_BOTH = (placement.OPT_RESERVE_TYPE, placement.OPT_BOOT_TYPE)
 MAX_SHIFT = 31
 
 
@@ -119,9 +118,10 @@ def _fallback_faults(tables: PolicyTables, limit: int) -> Iterator[str]:
 
 
 def _option_faults(tables: PolicyTables, kernel: Kernel, limit: int) -> Iterator[str]:
+    reserve, boot = placement.OPT_RESERVE_TYPE, placement.OPT_BOOT_TYPE
     bounds = dict.fromkeys(range(NR_OPTIONS), (0, 1))
-    bounds[placement.OPT_RESERVE_TYPE] = (-1, limit - 1)
-    bounds[placement.OPT_BOOT_TYPE] = (0, limit - 1)
+    bounds[reserve] = (-1, limit - 1)
+    bounds[boot] = (0, limit - 1)
     bounds[placement.OPT_RESERVE_SHIFT] = bounds[placement.OPT_PCP_HIGH_SHIFT] = (0, MAX_SHIFT)
     for option, value in enumerate(tables.options.tolist()):
         name = OPTION_NAMES[option]
@@ -129,8 +129,10 @@ def _option_faults(tables: PolicyTables, kernel: Kernel, limit: int) -> Iterator
         if not least <= value <= most:
             yield f"{name} is {value}, expected {least} to {most}"
         elif (
-            option not in OF_BOTH
-            and value
+            option != boot
+            and value != (-1 if option == reserve else 0)
             and (option in OF_6_1) != (kernel.mechanism == "linux-6.1")
         ):
             yield f"{name} is set, but {kernel.mechanism} has no such mechanism"
+    if tables.options[reserve] == tables.options[boot]:
+        yield f"OPT_RESERVE_TYPE is OPT_BOOT_TYPE, {tables.options[boot]}: all would be reserve"

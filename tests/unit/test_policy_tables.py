@@ -59,6 +59,8 @@ def fault(**rows):
         ({"options": {OPT_RESERVE_TYPE: -2}}, "OPT_RESERVE_TYPE is -2, expected -1 to 2"),
         ({"options": {OPT_RESERVE_SHIFT: 64}}, "OPT_RESERVE_SHIFT is 64, expected 0 to 31"),
         ({"options": {OPT_FLOOR: 1}}, "OPT_FLOOR is set, but linux-6.1 has no such mechanism"),
+        ({"options": {OPT_RESERVE_TYPE: 0}},
+         "OPT_RESERVE_TYPE is set, but linux-6.1 has no such mechanism"),
     ],
 )  # fmt: skip
 def test_a_value_out_of_range_is_named(rows, message):
@@ -77,6 +79,14 @@ def test_more_types_than_a_kernel_has_are_refused():
 def test_mechanisms_of_6_1_are_none_of_2005():
     found = table_fault(tables(claim={0: 0, 1: 0, 2: 0}), LINUX_2_6_14, TYPES)
     assert found == "OPT_NOFRAGMENT is set, but linux-2.6.14 has no such mechanism"
+
+
+def test_a_reserve_of_all_pageblocks_is_none():
+    options = {OPT_RESERVE_TYPE: 3, OPT_RESERVE_SHIFT: 3, OPT_BOOT_TYPE: 3}
+    found = policy_tables(np.zeros(27, np.int32), options=options)
+    assert table_fault(found, LINUX_2_6_14, TYPES) == (
+        "OPT_RESERVE_TYPE is OPT_BOOT_TYPE, 3: all would be reserve"
+    )
 
 
 @pytest.mark.parametrize("field", PolicyTables._fields)
