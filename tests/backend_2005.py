@@ -76,6 +76,7 @@ class Request2005:
 
 
 class Machine(Protocol):
+    kswapd_wakeups: int
     def alloc(self, cpu: int, request: Request2005) -> tuple[int, int]: ...  # (Status, pfn or -1)
     def free(self, cpu: int, pfn: int, order: int, cold: bool = False) -> None: ...
     def drain_all(self, cpu: int) -> None: ...
@@ -99,6 +100,7 @@ BACKENDS_2005: dict[str, Callable[[Machine2005], Machine]] = {
 def snapshot(spec: Machine2005, machine: Machine, live: dict[int, int]) -> dict[Any, Any]:
     """All state that two backends must share, one entry per thing to name in a difference."""
     state: dict[Any, Any] = {("freed_to", pfn): machine.freed_to(pfn) for pfn in live}
+    state["kswapd_wakeups"] = machine.kswapd_wakeups
     for z, zone in enumerate(spec.zones):
         for order in range(spec.max_page_order + 1):
             state["nr_free", z, order] = machine.nr_free(z, order)

@@ -161,5 +161,9 @@ class KernelMachine2614:
     def numa(self, zone):
         return dict(self.memory.zone_vmstat()[zone])
 
+    @property
+    def kswapd_wakeups(self):
+        return self.memory.vmstat()["kswapd_wakeups"]
+
     def counts(self, zone):
         return {name: self.memory.zone_field(zone, field) for name, field in COUNTS.items()}

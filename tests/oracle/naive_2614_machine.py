@@ -62,6 +62,7 @@ class NaiveMachine2614:
             [HotCold(zone, s) for _ in spec.cpu_nid]
             for zone, s in zip(self.zones, spec.zones, strict=True)
         ]
+        self.kswapd_wakeups = 0
         self.numa_counts = [dict.fromkeys(NUMA_COUNTERS, 0) for _ in spec.zones]
         for z, zone in enumerate(spec.zones):
             if zone.reserved is not None:
@@ -91,6 +92,7 @@ class NaiveMachine2614:
             found = self.walk(cpu, request, zonelist, Wmark.LOW, harder=False, high=False)
             if found is None:
                 self.seen["slow path"] += 1
+                self.kswapd_wakeups += self.wakeup_kswapd(zonelist, request.order)
                 harder = not request.wait
                 found = self.walk(cpu, request, zonelist, Wmark.MIN, harder, request.high)
             if found is None and request.memalloc:
@@ -106,6 +108,15 @@ class NaiveMachine2614:
         z, pfn = found
         self.count_numa(cpu, z, zonelist[0])
         return Status.OK, pfn
+
+    def wakeup_kswapd(self, zonelist, order):
+        """6.7: count the zones below their low mark; nothing is kept from the lowest class zone."""
+        lowest = ZoneType2005.DMA
+        zones = [self.zones[z] for z in zonelist]
+        return sum(
+            not watermark_ok(zone, order, zone.wmark[Wmark.LOW], lowest, harder=False, high=False)
+            for zone in zones
+        )
 
     def zonelist(self, request):
         """The zones to walk, 1.2 and linux-mm 10.5; the first is the class zone."""

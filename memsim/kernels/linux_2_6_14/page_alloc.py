@@ -34,8 +34,10 @@ from memsim.kernels.linux_2_6_14.pcp import free_hot_cold_page, rmqueue_pcplist
 from memsim.kernels.page_alloc import WOULD_RECLAIM, free_pages_prepare, zone_statistics
 from memsim.kernels.placement import PolicyTables
 from memsim.kernels.zonelist import AllocContext, next_zone, zonelist_zone
-from memsim.mm import Wmark
+from memsim.mm import Wmark, ZoneType2005
 
+LOWEST_ZONE = int(ZoneType2005.DMA)
+"""The class zone that nothing is kept from."""
 WMARK_MIN = int(Wmark.MIN)
 WMARK_LOW = int(Wmark.LOW)
 ALLOC_WMARK_MASK = 0x3
@@ -106,12 +108,19 @@ def walk_again(m: Mem, tables: PolicyTables, ac: AllocContext, first: int, alloc
 
 
 @helper
+def wakeup_kswapd(m: Mem, z: int, order: int) -> None:
+    """Wake kswapd for a zone, unless it is above its low mark without any reserve (spec 6.7)."""
+    if not zone_watermark_ok(m, z, order, LOWEST_ZONE, WMARK_LOW):
+        m.events[KSWAPD_WAKEUPS] += 1
+
+
+@helper
 def alloc_pages_slowpath(m: Mem, tables: PolicyTables, ac: AllocContext, first: int) -> int:
     """Wake kswapd and try again at the min mark; -1 for failure, or WOULD_RECLAIM (spec 5, 2-5)."""
     m.events[SLOWPATH] += 1
     position = first
     while position >= 0:
-        m.events[KSWAPD_WAKEUPS] += 1
+        wakeup_kswapd(m, zonelist_zone(m, ac, position), ac.order)
         position = next_zone(m, ac, position + 1)
     alloc_flags = WMARK_MIN
     if not ac.flags & REQ_DIRECT_RECLAIM:
