@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from memsim.kernels._jit import kernel
+from memsim.kernels._jit import ctz, kernel
 from memsim.kernels.layout import Mem, pageblock_type, pointers
 from memsim.kernels.linux_2_6_14.fallback import free_one_page
 from memsim.kernels.linux_2_6_14.pcp import free_hot_cold_page
@@ -29,10 +29,7 @@ def free_boot_pages(
         while word and size > 1 and (start & (size - 1) or start + size > end):
             size = word if size > word else 1
         if word and (size > 1 or word == 1):
-            order = 0
-            while 1 << order < size:
-                order += 1
-            free_one_page(m, z, start, order, migratetype)
+            free_one_page(m, z, start, ctz(size), migratetype)
             start += size
         else:
             free_hot_cold_page(m, tables, z, 0, start, migratetype, 0)

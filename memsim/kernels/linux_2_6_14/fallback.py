@@ -94,7 +94,7 @@ def change_pageblock_type(m: Mem, tables: PolicyTables, z: int, pfn: int, migrat
         if held < zone_get(m, z, Z_MANAGED) >> int(tables.options[OPT_RESERVE_SHIFT]):
             migratetype = reserve
         if pageblock_type(m, pfn) == reserve:
-            zone_add(m, z, Z_NR_RESERVED_HIGHATOMIC, -min(size, held))
+            zone_add(m, z, Z_NR_RESERVED_HIGHATOMIC, -size)
         if migratetype == reserve:
             zone_add(m, z, Z_NR_RESERVED_HIGHATOMIC, size)
     m.pageblocks[pfn >> m.pageblock_order] = migratetype
@@ -177,8 +177,6 @@ def rmqueue_fallback(m: Mem, tables: PolicyTables, z: int, order: int, migratety
 
     Source: __rmqueue_fallback of V20 and V21, fallback_alloc of V19 (spec history-2005 2.1, 2.2).
     """
-    if int(tables.fallback[FALLBACKS * migratetype]) < 0:
-        return -1
     other = find_pool_block(m, z, migratetype) if int(tables.options[OPT_POOL]) else -1
     if other >= 0:
         current = m.max_page_order
