@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from memsim.mm import ZONE_NAMES, ZONE_NAMES_2005
-
 Mechanism = Literal["linux-6.1", "linux-2.6.14"]
 Arch = Literal["x86-64", "i386", "ppc64"]
 
@@ -35,11 +33,6 @@ class Profile:
     """Cold lists take half a batch at a time."""
     highmem_marks: Literal[14, 15] = 15
     """Low and high marks of HIGHMEM as in 2.6.14 or in 2.6.15."""
-
-    @property
-    def zone_names(self) -> tuple[str, ...]:
-        """Names of the zones by type."""
-        return ZONE_NAMES if self.mechanism == "linux-6.1" else ZONE_NAMES_2005
 
 
 _OLD: tuple[Arch, ...] = ("x86-64", "i386", "ppc64")

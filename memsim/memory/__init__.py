@@ -142,9 +142,7 @@ class Memory:
         self.mem.rings[offset : offset + len(pfns)] = pfns
         self.mem.pcps[row + L.P_COUNT] += len(pfns) << order
         kinds = self.mem.pageblocks[pfns >> self.setup.pageblock_order].astype(np.int32)
-        if self._old:
-            kinds[:] = np.flatnonzero(self.tables.pcp_of == pindex % 2)[0]
-        elif pindex < NR_LOWORDER_PCP_LISTS:
+        if pindex < NR_LOWORDER_PCP_LISTS:
             listed = pindex % MIGRATE_PCPTYPES
             remembers = (listed == Migratetype.MOVABLE) & (kinds >= MIGRATE_PCPTYPES)
             kinds = np.where(remembers, kinds, listed)

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from memsim.kernels import layout as L
+from memsim.kernels.placement import OPT_POOL
 from memsim.memory import Memory
 from memsim.memory.setup import MachineSetup, ZoneSetup
 from memsim.mm import OP_COLD, OP_FREE, Gfp, Status, Use, ZoneType2005
-from memsim.policies import LINUX_2_6_14, Kernel
+from memsim.policies import LINUX_2_6_14, Kernel, by_gfp, policy_tables
 from memsim.policies.full import Policy as Full
 from memsim.policies.light import Policy as Light
 from memsim.policies.none import Policy as Bare
@@ -202,14 +203,19 @@ def test_a_reserve_that_is_miscounted_is_found():
         memory.check()
 
 
-def test_pages_placed_on_a_list_go_back_to_its_type():
-    memory = machine(Light(variant="page_flag"), high=24, batch=4)
-    memory.place_pcp(0, 0, 3, np.array([9, 4], np.int32))
-    place(memory, NORCLM, 6, 64)
+def test_a_pool_needs_no_fallback_table():
+    class Pool(Bare):
+        """Takes whole pageblocks of other types, and nothing less."""
+
+        def tables(self, kernel):
+            return policy_tables(by_gfp(NORCLM, EASY, NORCLM), options={OPT_POOL: 1})
+
+    memory = machine(Pool())
+    place(memory, EASY, 10, 2048)
+    place(memory, EASY, 9, 512)
+    assert run(memory, (0, KERNEL, 0, 0)).pfn.tolist() == [2048]
+    assert run(memory, (9, KERNEL, 0, 1), (9, KERNEL, 0, 2)).pfn.tolist() == [2560, -1]
     memory.check()
-    assert run(memory, (0, COLD_USER, 0, 0)).pfn.tolist() == [9]
-    memory.drain_all()
-    assert lists(memory) == {(0, EASY): [4], (6, NORCLM): [64]}
 
 
 def test_another_policy_goes_on_from_what_there_is():
