@@ -137,12 +137,6 @@ def test_F12_5_marks_of_low_memory(arch, pages, kbytes, dma, normal):
     assert marks(layout) == [dma, normal]
 
 
-def test_F12_6_marks_that_atomic_requests_are_held_against():
-    low = marks(highmem())[1][0]
-    high = low - low // 2
-    assert (low, low - low // 4, high, high - high // 4) == (939, 705, 470, 353)
-
-
 @pytest.mark.parametrize(
     ("profile", "last"), [(OLD, (128, 160, 192)), (MM, (128, 160, 192)), (LATER, (128, 298, 469))]
 )
