@@ -77,6 +77,7 @@ class Request2005:
 
 class Machine(Protocol):
     kswapd_wakeups: int
+
     def alloc(self, cpu: int, request: Request2005) -> tuple[int, int]: ...  # (Status, pfn or -1)
     def free(self, cpu: int, pfn: int, order: int, cold: bool = False) -> None: ...
     def drain_all(self, cpu: int) -> None: ...
