@@ -17,7 +17,8 @@ from memsim.scenario.content import digest_path
 from memsim.scenario.paths import resolve
 from memsim.units import describe, parse_int_set
 
-MACHINE_LIKE = "machine.like"
+WHICH_MACHINE = ("machine", "machine.like")
+"""Paths that may name another machine file."""
 
 
 def scenario_folders() -> tuple[Path, ...]:
@@ -86,7 +87,7 @@ def load_text(
         found = "an empty file" if document.data is None else describe(document.data)
         hint = "memsim new writes a commented scenario to begin with"
         raise InputError([mark.problem(f"expected a mapping, found {found}", hint)])
-    likes = [text for text in sets if text.partition("=")[0] == MACHINE_LIKE]
+    likes = [text for text in sets if text.partition("=")[0] in WHICH_MACHINE]
     document, problems = _with_overrides(document, likes, None)
     document, lost = with_machine_file(document, directory, shipped_machines())
     document, more = _with_overrides(document, [text for text in sets if text not in likes], seeds)

@@ -192,8 +192,9 @@ def test_set_reaches_the_keys_of_the_file(folder):
     assert load_text(LIKE, "x.yaml", str(folder), sets=sets).machine.total == 128 << 20
 
 
-def test_set_takes_another_machine(folder):
-    sets = ["machine.like=ppc64-6g", "machine.max_order=12"]
+@pytest.mark.parametrize("which", ["machine.like=ppc64-6g", "machine={like: ppc64-6g}"])
+def test_set_takes_another_machine(folder, which):
+    sets = [which, "machine.max_order=12"]
     machine = load_text(LIKE, "x.yaml", str(folder), sets=sets).machine
     assert (machine.arch, machine.max_page_order) == ("ppc64", 11)
 
