@@ -10,7 +10,7 @@ from memsim.memory import Memory
 from memsim.memory.boot import boot
 from memsim.memory.boot_2005 import boot_2005
 from memsim.memory.restore import restore
-from memsim.policies import LINUX_6_1, Kernel
+from memsim.policies import Kernel, kernel_with
 from memsim.profiles import PROFILES
 from memsim.scenario.cmdline import Cmdline
 from memsim.scenario.machine import Machine
@@ -19,10 +19,7 @@ from memsim.traces.capture import find_state, read_state
 
 def kernel_of(machine: Machine, profile: str) -> Kernel:
     """Say what a policy may know of the kernel that a machine runs."""
-    mechanism = PROFILES[profile].mechanism
-    if mechanism == "linux-6.1":
-        return LINUX_6_1
-    return Kernel(mechanism, machine.max_page_order, machine.max_page_order)
+    return kernel_with(PROFILES[profile].mechanism, machine.max_page_order)
 
 
 def start(

@@ -69,6 +69,13 @@ LINUX_2_6_14 = Kernel("linux-2.6.14", MAX_PAGE_ORDER, MAX_PAGE_ORDER)
 KERNELS: Mapping[Mechanism, Kernel] = {k.mechanism: k for k in (LINUX_6_1, LINUX_2_6_14)}
 
 
+def kernel_with(mechanism: Mechanism, max_page_order: int) -> Kernel:
+    """Return the kernel of a machine whose largest block has this order; 6.1 has one size."""
+    if mechanism == "linux-6.1":
+        return LINUX_6_1
+    return Kernel(mechanism, max_page_order, max_page_order)
+
+
 class PolicyKind(Protocol):
     """What a policy file must define under the name ``Policy``."""
 
@@ -105,7 +112,7 @@ def policy_tables(
 ) -> PolicyTables:
     """Put a policy's tables together; rows of types that it does not have may be left out.
 
-    ``types`` is (NR_USES * 3,), from ``by_gfp`` or ``by_use``; ``options`` are layout.OPT_*.
+    ``types`` is (NR_USES * 3,), from ``by_gfp`` or ``by_use``; ``options`` are placement.OPT_*.
     """
     rows = [*fallback, *[()] * NR_PLACEMENT_TYPES][:NR_PLACEMENT_TYPES]
     switches = {OPT_RESERVE_TYPE: -1, **(options or {})}

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from memsim import plugins
 from memsim.errors import suggest
 from memsim.mm import NR_ORDERS
-from memsim.policies import KERNELS
+from memsim.policies import KERNELS, Kernel, kernel_with
 from memsim.policies._validity import tables_of
 from memsim.profiles import PROFILES
 from memsim.rules import vocabulary
@@ -173,7 +173,14 @@ def _policies(parts: Parts) -> Iterator[Finding]:
             yield from pairing_findings(at, spec.placement, profile, offered)
             if profile in offered:
                 policy = plugins.build("policies", spec.placement, spec.options)
-                tables_of(spec.placement, policy, KERNELS[PROFILES[profile].mechanism])
+                tables_of(spec.placement, policy, _kernel(parts.machine, profile))
+
+
+def _kernel(machine: Machine | None, profile: str) -> Kernel:
+    mechanism = PROFILES[profile].mechanism
+    if machine is None or any(machine_findings(machine)):
+        return KERNELS[mechanism]
+    return kernel_with(mechanism, machine.max_page_order)
 
 
 def _workloads(parts: Parts) -> Iterator[Finding]:

@@ -263,6 +263,17 @@ def test_a_bad_trace_format_is_one_message(desk, old, new, message):
     assert one_message(import_trace(text)) == f"mine.py:{line_of(text, at)}: {message}"
 
 
+def test_tables_are_asked_for_on_the_kernel_of_the_machine(desk):
+    text = changed(POLICY, '("linux-6.1",)', '("linux-2.6.14",)')
+    text = changed(
+        text, "        tables = ", "        assert kernel.max_page_order == 12\n        tables = "
+    )
+    ppc64 = "machine={like: ppc64-6g}"
+    assert run_policy(text, "--set", ppc64).exit_code == 0
+    small = one_message(run_policy(text, "--set", "machine={like: ppc64-6g, max_order: 12}"))
+    assert small == f"mine.py:{line_of(text, 'assert')}: tables() raises AssertionError"
+
+
 # --- what does not end --------------------------------------------------------------------------
 
 HANGS = {
