@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from memsim.mm import NR_PLACEMENT_TYPES
 from memsim.profiles import PROFILES
+from memsim.scenario import PolicySpec
 from memsim.schema import Column
 
 Folder = Literal["policies", "workloads", "metrics", "traces"]
@@ -23,6 +24,8 @@ MARKS: Mapping[Folder, tuple[str, ...]] = {
     "traces": ("sniff", "read"),
 }
 """The names by which a file shows its kind."""
+SCENARIO_KEYS = {"Policy": tuple(PolicySpec.model_fields), "Workload": ("kind",)}
+"""What stands beside the fields of a policy or workload in a scenario."""
 COLUMN_DTYPES = ("int64", "float64")
 
 
@@ -59,6 +62,10 @@ def _model_breach(module: ModuleType, name: str, method: str) -> Breach | None:
         return Breach(f"has a {name} that is not frozen or lets unknown keys pass", name)
     if not callable(getattr(model, method, None)):
         return Breach(f"has a {name} without a method {method}()", name)
+    taken = [key for key in SCENARIO_KEYS[name] if key in model.model_fields]
+    if taken:
+        message = f'has a {name} with a field "{taken[0]}", which scenarios use for something else'
+        return Breach(message, f"{name}.{taken[0]}")
     return None
 
 
@@ -68,20 +75,24 @@ def _policy_breach(module: ModuleType) -> Breach | None:
         return breach
     policy: Any = module.Policy
     if not _texts(getattr(policy, "PROFILES", None)):
-        return Breach("has a Policy without PROFILES, a ClassVar tuple of names", "Policy")
+        return Breach(
+            "has a Policy without PROFILES, a ClassVar tuple of different names", "Policy"
+        )
     unknown = [name for name in policy.PROFILES if name not in PROFILES]
     if unknown:
         message = f'has a Policy with an unknown profile "{unknown[0]}"'
         return Breach(f"{message}; known: {', '.join(PROFILES)}", "Policy.PROFILES")
     types = getattr(policy, "TYPES", None)
     if not _texts(types) or len(policy.TYPES) > NR_PLACEMENT_TYPES:
-        wanted = f"a ClassVar tuple of 1 to {NR_PLACEMENT_TYPES} names"
+        wanted = f"a ClassVar tuple of 1 to {NR_PLACEMENT_TYPES} different names"
         return Breach(f"has a Policy without TYPES, {wanted}", "Policy")
     return None
 
 
 def _texts(value: object) -> bool:
-    return isinstance(value, tuple) and bool(value) and all(isinstance(v, str) for v in value)
+    if not isinstance(value, tuple) or not value:
+        return False
+    return all(isinstance(v, str) and v for v in value) and len(set(value)) == len(value)
 
 
 def _columns_breach(module: ModuleType) -> Breach | None:

@@ -227,6 +227,9 @@ class _Refusing:
             raise _Printed
         return self._real.write(text)
 
+    def close(self) -> None:
+        raise _Printed
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
 

@@ -113,8 +113,13 @@ def policy_tables(
     """Put a policy's tables together; rows of types that it does not have may be left out.
 
     ``types`` is (NR_USES * 3,), from ``by_gfp`` or ``by_use``; ``options`` are placement.OPT_*.
+    Raises ValueError for more rows, types or options than there are.
     """
-    rows = [*fallback, *[()] * NR_PLACEMENT_TYPES][:NR_PLACEMENT_TYPES]
+    rows = [*fallback, *[()] * (NR_PLACEMENT_TYPES - len(fallback))]
+    unknown = [option for option in options or {} if option not in range(NR_OPTIONS)]
+    if len(rows) > NR_PLACEMENT_TYPES or unknown:
+        what = f"options {unknown}" if unknown else f"{len(rows)} rows of fallback"
+        raise ValueError(f"there are no {what}")
     switches = {OPT_RESERVE_TYPE: -1, **(options or {})}
     return PolicyTables(
         type_of_request=types,
@@ -130,6 +135,8 @@ def policy_tables(
 
 
 def padded(row: Iterable[int], length: int, fill: int = 0) -> list[int]:
-    """Fill a row up to its length."""
+    """Fill a row up to its length; raises ValueError if it is longer."""
     values = [int(value) for value in row]
+    if len(values) > length:
+        raise ValueError(f"expected at most {length} values, found {values}")
     return values + [fill] * (length - len(values))

@@ -136,3 +136,33 @@ def test_tables_are_copies():
 
     found = tables_of("mobility", Shared(), LINUX_6_1)
     assert not any(np.shares_memory(one, other) for one, other in zip(found, shared, strict=True))
+
+
+def test_what_an_array_says_of_itself_counts_for_nothing():
+    class Liar(np.ndarray):
+        def tolist(self):
+            return [0] * self.size
+
+    class Lying(Policy):
+        """Hides a value that is out of range."""
+
+        def tables(self, kernel):
+            return tables(claim={0: 9})._replace(claim=np.full(4, 9, np.int32).view(Liar))
+
+    with pytest.raises(plugins.PluginFault, match=r"claim of type 0 is 9, expected 0 or 1 or 2"):
+        tables_of("mobility", Lying(), LINUX_6_1)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ({"claim": (0,) * 5}, r"expected at most 4 values, found \[0, 0, 0, 0, 0\]"),
+        ({"fallback": ((1, 2, 3, 1),)}, r"expected at most 3 values, found \[1, 2, 3, 1\]"),
+        ({"fallback": ((),) * 5}, "there are no 5 rows of fallback"),
+        ({"options": {12: 1}}, r"there are no options \[12\]"),
+    ],
+    ids=str,
+)
+def test_tables_have_room_for_no_more(rows, message):
+    with pytest.raises(ValueError, match=message):
+        policy_tables(np.zeros(27, np.int32), **rows)
