@@ -43,7 +43,14 @@ from memsim.kernels.layout import (
     zone_get,
     zone_set,
 )
-from memsim.kernels.placement import CLAIM_HALF, CLAIM_WHOLE, OPT_BOOST, OPT_CMA, PolicyTables
+from memsim.kernels.placement import (
+    CLAIM_HALF,
+    CLAIM_WHOLE,
+    NR_FALLBACKS,
+    OPT_BOOST,
+    OPT_CMA,
+    PolicyTables,
+)
 from memsim.mm import (
     MAX_PAGE_ORDER,
     PAGEBLOCK_NR_PAGES,
@@ -67,8 +74,8 @@ ALLOC_KSWAPD = 1 << 9
 @inline
 def fallback_type(m: Mem, tables: PolicyTables, z: int, order: int, migratetype: int) -> int:
     """Return the first type of the fallback table with a block of this order, -1 if none."""
-    first = int(tables.fallback[3 * migratetype])
-    second = int(tables.fallback[3 * migratetype + 1])
+    first = int(tables.fallback[NR_FALLBACKS * migratetype])
+    second = int(tables.fallback[NR_FALLBACKS * migratetype + 1])
     if first >= 0 and free_mask(m, z, first) >> order & 1:
         return first
     if second >= 0 and free_mask(m, z, second) >> order & 1:
@@ -190,6 +197,21 @@ def steal_suitable_fallback(
         zone_add(m, z, Z_VMSTAT + PAGEBLOCKS_CLAIMED, 1)
 
 
+@inline
+def trace_extfrag(
+    m: Mem, z: int, pfn: int, order: int, migratetype: int, fallback_order: int, other: int
+) -> None:
+    """Log and count a fallback, once its pageblock has been claimed or left.
+
+    Source: trace_mm_page_alloc_extfrag, include/trace/events/kmem.h, 6.1.
+    """
+    change_ownership = 1 if pageblock_type(m, pfn) == migratetype else 0
+    log_event(m, LOG_EXTFRAG, pfn, order, migratetype, fallback_order, other, change_ownership)
+    zone_add(m, z, Z_VMSTAT + EXTFRAG_EVENTS, 1)
+    zone_add(m, z, Z_VMSTAT + EXTFRAG_FRAGMENTING, 1 if fallback_order < m.pageblock_order else 0)
+    zone_add(m, z, Z_VMSTAT + EXTFRAG_CHANGE_OWNERSHIP, change_ownership)
+
+
 @helper
 def rmqueue_fallback(
     m: Mem, tables: PolicyTables, z: int, order: int, migratetype: int, alloc_flags: int
@@ -222,11 +244,7 @@ def rmqueue_fallback(
     steal_suitable_fallback(
         m, tables, z, alloc_flags, pfn, current, migratetype, current >= whole_from
     )
-    change_ownership = 1 if pageblock_type(m, pfn) == migratetype else 0
-    log_event(m, LOG_EXTFRAG, pfn, order, migratetype, current, other, change_ownership)
-    zone_add(m, z, Z_VMSTAT + EXTFRAG_EVENTS, 1)
-    zone_add(m, z, Z_VMSTAT + EXTFRAG_FRAGMENTING, 1 if current < PAGEBLOCK_ORDER else 0)
-    zone_add(m, z, Z_VMSTAT + EXTFRAG_CHANGE_OWNERSHIP, change_ownership)
+    trace_extfrag(m, z, pfn, order, migratetype, current, other)
     return True
 
 

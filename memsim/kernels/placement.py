@@ -8,6 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsim.kernels._jit import inline, ptr
+from memsim.mm import NR_PLACEMENT_TYPES
+
+NR_FALLBACKS = NR_PLACEMENT_TYPES - 1
+"""Types that a row of the fallback table has room for: all others."""
 
 
 class PolicyTables(NamedTuple):
@@ -16,7 +20,7 @@ class PolicyTables(NamedTuple):
     type_of_request: NDArray[np.int32]
     """(NR_USES * 3,) type of a request by its use, and by the mobility in its gfp flags."""
     fallback: NDArray[np.int32]
-    """(T * 3,) types to look at next, in order; -1 ends the row."""
+    """(T * NR_FALLBACKS,) types to look at next, in order; -1 ends the row."""
     whole_from: NDArray[np.int32]
     """(T,) smallest order of a foreign block whose pageblock may be taken whole."""
     claim: NDArray[np.int32]

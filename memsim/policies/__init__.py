@@ -29,6 +29,7 @@ from pydantic import BaseModel, ConfigDict
 
 from memsim.kernels.placement import (
     CLAIM_NEVER,
+    NR_FALLBACKS,
     NR_OPTIONS,
     OPT_RESERVE_TYPE,
     REMAINDER_REQUESTER,
@@ -36,7 +37,6 @@ from memsim.kernels.placement import (
 )
 from memsim.mm import (
     MAX_PAGE_ORDER,
-    MIGRATE_PCPTYPES,
     NR_PLACEMENT_TYPES,
     NR_USES,
     PAGEBLOCK_ORDER,
@@ -123,9 +123,7 @@ def policy_tables(
     switches = {OPT_RESERVE_TYPE: -1, **(options or {})}
     return PolicyTables(
         type_of_request=types,
-        fallback=np.array([padded(row, MIGRATE_PCPTYPES, -1) for row in rows], np.int32).reshape(
-            -1
-        ),
+        fallback=np.array([padded(row, NR_FALLBACKS, -1) for row in rows], np.int32).reshape(-1),
         whole_from=np.array(padded(whole_from, NR_PLACEMENT_TYPES), np.int32),
         claim=np.array(padded(claim, NR_PLACEMENT_TYPES), np.int32),
         remainder=np.array(padded(remainder, NR_PLACEMENT_TYPES), np.int32),

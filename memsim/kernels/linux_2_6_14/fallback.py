@@ -14,12 +14,9 @@ from memsim.kernels.buddy import (
     merge_buddies,
     rmqueue_smallest,
 )
+from memsim.kernels.fallback import trace_extfrag
 from memsim.kernels.layout import (
-    EXTFRAG_CHANGE_OWNERSHIP,
-    EXTFRAG_EVENTS,
-    EXTFRAG_FRAGMENTING,
     LIST_PROBES,
-    LOG_EXTFRAG,
     PAGEBLOCKS_CLAIMED,
     PAGES_STOLEN,
     TYPE_SHIFT,
@@ -30,7 +27,6 @@ from memsim.kernels.layout import (
     Mem,
     free_head,
     free_mask,
-    log_event,
     page_type,
     pageblock_type,
     zone_add,
@@ -39,6 +35,7 @@ from memsim.kernels.layout import (
 from memsim.kernels.placement import (
     CLAIM_FLIP,
     CLAIM_NEVER,
+    NR_FALLBACKS,
     OPT_FLOOR,
     OPT_PAGE_FLAG,
     OPT_POOL,
@@ -50,9 +47,6 @@ from memsim.kernels.placement import (
     PolicyTables,
 )
 from memsim.mm import NR_PLACEMENT_TYPES
-
-FALLBACKS = NR_PLACEMENT_TYPES - 1
-"""Columns of the fallback table."""
 
 
 @inline
@@ -115,8 +109,8 @@ def find_type_first(
     m: Mem, tables: PolicyTables, z: int, lowest: int, migratetype: int
 ) -> tuple[int, int]:
     """Return type and order of the largest block of the first type that has one, or -1, -1."""
-    for column in range(FALLBACKS):
-        other = int(tables.fallback[FALLBACKS * migratetype + column])
+    for column in range(NR_FALLBACKS):
+        other = int(tables.fallback[NR_FALLBACKS * migratetype + column])
         order = m.max_page_order if other >= 0 else -1
         while order >= lowest:
             if holds(m, z, order, other):
@@ -131,8 +125,8 @@ def find_size_first(
 ) -> tuple[int, int]:
     """Return type and order of the largest block that any other type has, or -1, -1."""
     for order in range(m.max_page_order, lowest - 1, -1):
-        for column in range(FALLBACKS):
-            other = int(tables.fallback[FALLBACKS * migratetype + column])
+        for column in range(NR_FALLBACKS):
+            other = int(tables.fallback[NR_FALLBACKS * migratetype + column])
             if other >= 0 and holds(m, z, order, other):
                 return other, order
     return -1, -1
@@ -191,11 +185,7 @@ def rmqueue_fallback(m: Mem, tables: PolicyTables, z: int, order: int, migratety
             return -1
         pfn = take_foreign(m, tables, z, order, migratetype, other, current)
     m.state[pfn] = migratetype << TYPE_SHIFT
-    change_ownership = 1 if pageblock_type(m, pfn) == migratetype else 0
-    log_event(m, LOG_EXTFRAG, pfn, order, migratetype, current, other, change_ownership)
-    zone_add(m, z, Z_VMSTAT + EXTFRAG_EVENTS, 1)
-    zone_add(m, z, Z_VMSTAT + EXTFRAG_FRAGMENTING, 1 if current < m.pageblock_order else 0)
-    zone_add(m, z, Z_VMSTAT + EXTFRAG_CHANGE_OWNERSHIP, change_ownership)
+    trace_extfrag(m, z, pfn, order, migratetype, current, other)
     return pfn
 
 
