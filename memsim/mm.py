@@ -130,6 +130,8 @@ class Use(IntEnum):
 
 
 NR_USES = len(Use)
+EASYRCLM_USES = frozenset({Use.ANON, Use.PAGE_CACHE, Use.BUFFERS, Use.EXEC})
+"""What the patches of 2005 marked __GFP_EASYRCLM (spec history-2005 2.1, "Flag users")."""
 
 
 class Gfp(IntFlag):

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from memsim.kernels import layout as L
 from memsim.kernels.placement import PolicyTables
-from memsim.mm import Gfp, Use, ZoneType, ZoneType2005, gfp_migratetype, gfp_zone
+from memsim.mm import (
+    EASYRCLM_USES,
+    Gfp,
+    Use,
+    ZoneType,
+    ZoneType2005,
+    gfp_migratetype,
+    gfp_zone,
+)
 from memsim.profiles import Mechanism
 from memsim.schema import Request
 
-EASYRCLM_USES = frozenset({Use.ANON, Use.PAGE_CACHE, Use.BUFFERS, Use.EXEC})
-"""What the patches of 2005 marked __GFP_EASYRCLM (spec history-2005 2.1, "Flag users")."""
 _FLAGS = (
     (Gfp.HIGH, L.REQ_HIGH),
     (Gfp.ATOMIC, L.REQ_ATOMIC),

@@ -16,7 +16,7 @@ from memsim.kernels.placement import (
     REMAINDER_REQUESTER,
     PolicyTables,
 )
-from memsim.mm import Use
+from memsim.mm import EASYRCLM_USES, Use
 from memsim.policies import Kernel, PolicyModel, by_use, policy_tables
 
 NORCLM, EASY, KERN, FALLBACK = range(4)
@@ -35,7 +35,7 @@ class Policy(PolicyModel):
 
     def tables(self, kernel: Kernel) -> PolicyTables:
         """Return the tables that the kernels read."""
-        uses = dict.fromkeys((Use.ANON, Use.PAGE_CACHE, Use.BUFFERS, Use.EXEC), EASY)
+        uses = dict.fromkeys(EASYRCLM_USES, EASY)
         uses |= dict.fromkeys((Use.INODE, Use.DENTRY), KERN)
         return policy_tables(
             by_use(uses, movable=EASY, reclaimable=KERN),

@@ -12,7 +12,7 @@ from memsim.kernels.placement import (
     REMAINDER_WHOLE,
     PolicyTables,
 )
-from memsim.mm import Use
+from memsim.mm import EASYRCLM_USES
 from memsim.policies import Kernel, PolicyModel, by_gfp, by_use, policy_tables
 
 NORCLM, EASY = range(2)
@@ -39,7 +39,7 @@ class Policy(PolicyModel):
             return policy_tables(by_gfp(NORCLM, NORCLM, NORCLM))
         # Unlike Linux: two details of V20 are left out. It starts the upper half of each zone's map
         # as EasyRclm (without SPARSEMEM), and begins the test of a watermark anew for each type.
-        uses = dict.fromkeys((Use.ANON, Use.PAGE_CACHE, Use.BUFFERS, Use.EXEC), EASY)
+        uses = dict.fromkeys(EASYRCLM_USES, EASY)
         usemap = self.variant == "usemap"
         return policy_tables(
             by_use(uses, movable=EASY, reclaimable=NORCLM),
