@@ -43,14 +43,21 @@ def tables_of(name: str, policy: Any, kernel: Kernel) -> PolicyTables:
     asked for again.
     """
     with plugins.watch("policies", name, "Policy.tables"):
-        tables, again = policy.tables(kernel), policy.tables(kernel)
+        tables, again = (_copied(policy.tables(kernel)) for _ in range(2))
     fault = table_fault(tables, kernel, policy.TYPES)
     if not fault and not _same(tables, again):
         fault = "differ when they are asked for again"
     if fault:
         raise plugins.fault("policies", name, "Policy.tables", f"tables(): {fault}")
-    # Copies: kernels get arrays of one layout, which nobody else can change.
-    return PolicyTables(*(np.array(array) for array in tables))
+    return PolicyTables._make(tables)
+
+
+def _copied(tables: Any) -> Any:
+    """Take copies: kernels get plain arrays of one layout, which nobody else can change."""
+    if type(tables) is not PolicyTables:
+        return tables
+    arrays = (np.array(a) if isinstance(a, np.ndarray) else a for a in tables)
+    return PolicyTables._make(arrays)
 
 
 def _same(tables: PolicyTables, again: Any) -> bool:
@@ -59,7 +66,7 @@ def _same(tables: PolicyTables, again: Any) -> bool:
 
 def table_fault(tables: Any, kernel: Kernel, types: Sequence[str]) -> str:
     """Say what is wrong with a policy's tables, empty if nothing is."""
-    if not isinstance(tables, PolicyTables):
+    if type(tables) is not PolicyTables:
         return f"expected PolicyTables, found {type(tables).__name__}"
     faults = _shape_faults(tables)
     fault = next(faults, "") or next(_value_faults(tables, kernel, types), "")
