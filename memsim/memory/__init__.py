@@ -177,7 +177,10 @@ class Memory:
         return first
 
     def set_policy(self, tables: PolicyTables) -> None:
-        """Go on under another policy; what has been allocated stays where it is."""
+        """Go on under another policy; what has been allocated stays where it is.
+
+        Free blocks stay on their lists: those of types that the policy has no use for are lost.
+        """
         self.tables = tables
         self._rows = self._request_rows(self._requests)
 

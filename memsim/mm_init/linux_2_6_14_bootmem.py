@@ -163,8 +163,6 @@ def _reserve(
     nodes = [_Node(ranges, fixed) for ranges in low]
     pointer = keep.word // 8
     for nid, node in enumerate(nodes):
-        if not node.ram:
-            continue
         first, last = node.ram[0][0], node.ram[-1][1]
         goal = end if nid == 0 else first
         node.bitmap = node.take(-(-(last - first) // _BITS_PER_PAGE), goal)

@@ -171,6 +171,15 @@ def test_f12_28_an_atomic_request_goes_below_min(backend):
     assert take(machine, **ATOMIC) == [4096]
 
 
+def test_kswapd_is_woken_for_zones_below_their_low_mark_without_a_reserve(backend):
+    """Spec 6.7, on the machine of F12.28: NORMAL has 500 of 1173 pages, DMA 800 of 21."""
+    machine = machine_1_5_gib(backend, 800, 500, 0)
+    machine.alloc(0, Request2005(**KERNEL))
+    assert machine.kswapd_wakeups == 1
+    machine.alloc(0, Request2005(**KERNEL, **HIGHUSER))
+    assert machine.kswapd_wakeups == 3
+
+
 def test_f12_26_an_atomic_request_never_reclaims(make):
     machine = make(0, 1024, blocks((2, 8)), **marks(0))
     assert machine.alloc(0, Request2005(order=3, **ATOMIC)) == (NOPAGE, -1)
