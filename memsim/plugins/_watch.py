@@ -67,7 +67,7 @@ def watching(path: str, line: int, what: str) -> Iterator[None]:
     try:
         with _silence(), _within(seconds, path, line, what):
             yield
-    except (MemsimError, KeyboardInterrupt, GeneratorExit):
+    except (MemsimError, KeyboardInterrupt):
         raise
     except _TimeUp as error:
         problem = _too_slow(path, _line(path, error.__traceback__) or line, what, seconds)

@@ -71,12 +71,27 @@ def _held_fault(before: Any, handles: int) -> str:
             return "before: expected two arrays of int64"
     if len(before.pfn) != len(before.order) or len(before.pfn) > handles:
         return "before: expected a pfn and an order for each of the last handles"
+    pfns = before.pfn[before.pfn >= 0]
+    if len(np.unique(pfns)) < len(pfns):
+        return "before: a pfn appears twice"
     return ""
 
 
 def _batches(kind: str, stream: Stream, ctx: Context) -> Iterator[AllocBatch]:
     with plugins.watch("workloads", kind, METHOD):
         batches = iter(stream.batches)
+    try:
+        yield from _sound_batches(kind, batches, stream, ctx)
+    finally:
+        # Not left to Python, which would run what a generator does last at some later time.
+        with plugins.watch("workloads", kind, METHOD):
+            if isinstance(batches, GeneratorType):
+                batches.close()
+
+
+def _sound_batches(
+    kind: str, batches: Iterator[AllocBatch], stream: Stream, ctx: Context
+) -> Iterator[AllocBatch]:
     last = idle = 0
     while True:
         with plugins.watch("workloads", kind, METHOD):

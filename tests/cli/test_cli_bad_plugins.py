@@ -188,6 +188,7 @@ BAD_BATCHES = {
     "        yield AllocBatch(time, op, row, cpu, handle.astype(float))\n":
         "stream(): handle: expected an array (n,) of int32, found float64 (10,)",
     "        yield 'batch'\n": "stream(): expected an AllocBatch, found str",
+    "        raise GeneratorExit\n        yield\n": "stream() raises GeneratorExit",
     "        while True: yield AllocBatch(time[:0], op[:0], row[:0], cpu[:0], handle[:0])\n":
         "stream(): time does not go on in 10000 batches",
     "        while True: yield AllocBatch(time[:1], op[:1], row[:1], cpu[:1], handle[:1])\n":
@@ -215,6 +216,10 @@ def test_a_bad_stream_fails_the_trial(desk, code, message):
         ("return Stream((3,), 3, ())", "stream(): requests: expected Request, found int"),
         ("return Stream((request,), -1, ())",
          "stream(): handles: expected a whole number from 0, found -1"),
+        ("from memsim.schema import HeldBlocks\n"
+         "        held = HeldBlocks(np.array([-1, -1, 7, 7]), np.zeros(4, np.int64))\n"
+         "        return Stream((request,), 4, self.batches(), before=held)",
+         "stream(): before: a pfn appears twice"),
         ("return Stream((request,), 3, 4)",
          "stream(): batches: expected AllocBatch one by one, found int"),
     ],
@@ -295,6 +300,12 @@ HANGS = {
         run_workload,
         changed(WORKLOAD, YIELD, "        while True:\n            try:\n                len([])\n"
                 "            except Exception:\n                pass\n"),
+        "stream()",
+    ),
+    "end of a stream": (
+        run_workload,
+        changed(WORKLOAD, YIELD, "        try:\n            yield 3\n        finally:\n"
+                "            while True: len([])\n"),
         "stream()",
     ),
     "measure": (
