@@ -17,7 +17,7 @@ _T = NR_PLACEMENT_TYPES
 SHAPES = dict(
     zip(
         PolicyTables._fields,
-        (NR_USES * 3, _T * MIGRATE_PCPTYPES, _T, _T, _T, _T, NR_OPTIONS),
+        (NR_USES * 3, _T * placement.NR_FALLBACKS, _T, _T, _T, _T, NR_OPTIONS),
         strict=True,
     )
 )
