@@ -89,7 +89,13 @@ class Commands(click.Group):
         gc.set_threshold(100_000)
         extra["standalone_mode"] = False
         extra["prog_name"] = "memsim"
-        sys.exit(self._guarded(*args, **extra))
+        code = self._guarded(*args, **extra)
+        plugins = sys.modules.get("memsim.plugins")
+        if plugins is not None and plugins.threads_left():
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+        sys.exit(code)
 
     def _guarded(self, *args: Any, **extra: Any) -> int:
         try:

@@ -10,6 +10,7 @@ import importlib
 import inspect
 import json
 import pkgutil
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
@@ -22,17 +23,24 @@ from pydantic import BaseModel, ValidationError
 from memsim.errors import MemsimError, suggest
 from memsim.plugins._contract import FOLDERS, Folder, ModelFolder, contract_breach
 from memsim.plugins._outside import PluginFile, read_plugin, refuse_names_taken
-from memsim.plugins._watch import PluginFault, PluginTimeout, watching
+from memsim.plugins._watch import (
+    PluginFault,
+    PluginTimeout,
+    refuse_threads_left,
+    threads_since,
+    watching,
+)
 from memsim.schema import Column
 
 __all__ = [
     "FOLDERS", "Folder", "ModelFolder", "PluginError", "PluginFault", "PluginFile",
     "PluginTimeout", "build", "fault", "find", "is_outside", "loaded", "metric_columns",
-    "model_of", "offered", "outside", "summary", "watch",
+    "model_of", "offered", "outside", "summary", "threads_left", "watch",
 ]  # fmt: skip
 _PACKAGE = Path(__file__).parents[1]
 _SINGULAR = {"policies": "policy", "workloads": "workload", "metrics": "metric", "traces": "trace"}
 _loaded: dict[tuple[Folder, str], PluginFile] = {}
+_stray: list[threading.Thread] = []
 
 
 class PluginError(MemsimError):
@@ -52,6 +60,7 @@ def outside(paths: Sequence[str]) -> Iterator[tuple[PluginFile, ...]]:
     """
     built_in = {folder: offered(folder) for folder in FOLDERS}
     files: list[PluginFile] = []
+    before = set(threading.enumerate())
     try:
         for path in paths:
             files.append(read_plugin(path, len(files)))
@@ -59,11 +68,18 @@ def outside(paths: Sequence[str]) -> Iterator[tuple[PluginFile, ...]]:
             _loaded[files[-1].folder, files[-1].name] = files[-1]
         _forget()
         yield tuple(files)
+        refuse_threads_left([file.path for file in files], before)
     finally:
+        _stray.extend(threads_since(before))
         for file in files:
             file.forget()
         _loaded.clear()
         _forget()
+
+
+def threads_left() -> bool:
+    """Say whether a thread of a plug-in is still running, for which Python would wait at exit."""
+    return any(thread.is_alive() for thread in _stray)
 
 
 def _forget() -> None:

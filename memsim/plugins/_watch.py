@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType, TracebackType
@@ -187,6 +187,23 @@ def _line_of_frame(path: str, frame: FrameType | None) -> int:
             return frame.f_lineno
         frame = frame.f_back
     return 0
+
+
+def threads_since(before: set[threading.Thread]) -> list[threading.Thread]:
+    """Return the threads that began since and for which Python waits at exit."""
+    return [t for t in threading.enumerate() if not t.daemon and t not in before]
+
+
+def refuse_threads_left(paths: Sequence[str], before: set[threading.Thread]) -> None:
+    """Raise PluginFault if a thread that began since does not end within a second."""
+    for thread in threads_since(before):
+        thread.join(1)
+        frame = sys._current_frames().get(thread.ident or 0)
+        lines = {path: _line_of_frame(path, frame) for path in paths}
+        if thread.is_alive() and paths:
+            path = max(paths, key=lines.__getitem__)
+            hint = "end it, or make it a daemon"
+            raise PluginFault.at(path, lines[path], "leaves a thread running", hint)
 
 
 def _interrupt(thread: int, error: type[BaseException] | None) -> None:

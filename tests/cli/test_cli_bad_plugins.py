@@ -348,6 +348,17 @@ def test_code_that_cannot_be_interrupted_ends_the_process(desk):
     assert done.stderr.startswith("mine.py:4: its import takes longer than 0.2 s\n  hint: ")
 
 
+def test_a_thread_that_does_not_end_keeps_no_command_from_ending(desk):
+    loop = "import threading, time\n\n\ndef loop():\n    while True:\n        time.sleep(0.01)\n"
+    (desk / "mine.py").write_text(f"{loop}\n\nthreading.Thread(target=loop).start()\n\n\n{POLICY}")
+    command = [sys.executable, "-c", MAIN, "list", "policies", "none", "--plugin", "mine.py"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stdout.startswith("none ")
+    hint = "\n  hint: end it, or make it a daemon\n"
+    assert done.stderr in {f"mine.py:{n}: leaves a thread running{hint}" for n in (5, 6)}
+
+
 def test_a_bad_limit_is_told(desk, monkeypatch):
     monkeypatch.setenv("MEMSIM_PLUGIN_SECONDS", "soon")
     message = one_message(run_policy(POLICY))
