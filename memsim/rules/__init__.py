@@ -262,6 +262,11 @@ def _axis_findings(
         for i, value in enumerate(values if isinstance(values, list) else ()):
             if value in values[:i]:
                 findings.append(Finding((*at, i), f"{as_text(value)} appears twice"))
+            if places[path] == ("machine",) and isinstance(value, dict) and "like" in value:
+                hint = "--set machine.like=NAME takes another machine"
+                place = (*at, i, "like")
+                findings.append(Finding(place, "a machine file cannot be on an axis", hint, True))
+                continue
             changed = with_value(base, places[path], value)
             for found in _check_one(changed, directory, inputs)[0]:
                 if found not in known:

@@ -270,6 +270,14 @@ def test_which_machine_cannot_be_an_axis(folder):
     )
 
 
+def test_a_machine_on_an_axis_is_like_no_other(folder):
+    text = LIKE + "axes: {machine: [{like: ppc64-6g, profile: linux-2.6.14}]}\n"
+    assert complaints(text, str(folder)) == (
+        "x.yaml:6:19: a machine file cannot be on an axis\n"
+        "  hint: --set machine.like=NAME takes another machine"
+    )
+
+
 def test_like_must_be_text(folder):
     found = complaints(LIKE.replace("small.yaml", "[1]"), str(folder))
     assert "x.yaml:5:17: like: expected text, found a list" in found
