@@ -11,11 +11,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from memsim import plugins
 from memsim.errors import InputError
@@ -89,14 +89,14 @@ class Events(NamedTuple):
         return Events._make(np.ascontiguousarray(column[start:stop]) for column in self)
 
 
-def verify(names: Sequence[str], options: Mapping[str, Any] | None = None) -> Iterator[Verdict]:
-    """Check policies, each on all of its profiles, under the same ``options``.
+def verify(names: Sequence[str]) -> Iterator[Verdict]:
+    """Check policies without options, each on all of its profiles.
 
     Raises plugins.PluginError for a name that no policy has.
     """
     for name in names:
         for profile in plugins.find("policies", name).Policy.PROFILES:
-            yield from verify_on(name, profile, options)
+            yield from verify_on(name, profile)
 
 
 def verify_on(name: str, profile: str, options: Mapping[str, Any] | None = None) -> list[Verdict]:
@@ -116,20 +116,6 @@ def verify_on(name: str, profile: str, options: Mapping[str, Any] | None = None)
     found = {"tables": "", **_looked_at(case), **_repeated(case), "return": _returned(case)}
     verdicts = [Verdict(name, profile, check, not text, text) for check, text in found.items()]
     return [*verdicts, _speed(name, case)]
-
-
-def variants(name: str) -> list[dict[str, Any]]:
-    """Return the options to try a policy under: none given, and each choice of each of them."""
-    model: type[BaseModel] = plugins.model_of("policies", name)
-    found: list[dict[str, Any]] = [{}]
-    for key, field in model.model_fields.items():
-        choices = (True, False) if field.annotation is bool else get_args(field.annotation)
-        found += [
-            {key: choice}
-            for choice in choices
-            if isinstance(choice, bool | str | int) and choice != field.default
-        ]
-    return found
 
 
 # --- the machine and what it is asked ---------------------------------------------------------

@@ -1,10 +1,12 @@
 """What holds for every policy that the folder offers, on each of its kernels, in each variant."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
 from memsim import plugins
-from memsim.conformance import CHECKS, Case, variants, verify_on
+from memsim.conformance import CHECKS, Case, verify_on
 from memsim.mm import Status, Use
 from memsim.plugins import find, offered, summary
 from memsim.policies import KERNELS
@@ -13,6 +15,22 @@ from memsim.policies._validity import tables_of
 from memsim.profiles import PROFILES
 
 PAIRS = [(name, p) for name in offered("policies") for p in find("policies", name).Policy.PROFILES]
+
+
+def variants(name):
+    """The options to try a policy under: none given, and each choice of each of them."""
+    model = plugins.model_of("policies", name)
+    found = [{}]
+    for key, field in model.model_fields.items():
+        choices = (True, False) if field.annotation is bool else get_args(field.annotation)
+        found += [
+            {key: choice}
+            for choice in choices
+            if isinstance(choice, bool | str | int) and choice != field.default
+        ]
+    return found
+
+
 each_variant = pytest.mark.parametrize(
     ("name", "profile", "options"),
     [(name, profile, options) for name, profile in PAIRS for options in variants(name)],
