@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,10 +14,7 @@ from memsim.cli._plugins import plugin_option
 from memsim.errors import visible
 
 if TYPE_CHECKING:
-    from memsim.execute import OnDone, OnProgress
     from memsim.results import Run
-    from memsim.scenario import Scenario, Trial
-    from memsim.simulate import TrialResult
 
 UNMET, FAILED = 1, 3
 
@@ -57,29 +52,30 @@ def command(
     printed again. Exits with 1 if an expectation is not met, with 3 if a trial failed.
     """
     from memsim.cli._answer import print_answer
+    from memsim.cli._progress import Progress, shown
     from memsim.cli.warmup import compile_if_cold
-    from memsim.execute import run
+    from memsim.execute import How, run
     from memsim.load import find_scenario, load_scenario
     from memsim.results.answer import answer, verdicts
 
     names = [name for text in policies for name in text.split(",")]
     loaded = load_scenario(find_scenario(scenario), sets=sets, policies=names, seeds=seeds)
     compile_if_cold()
-    finished: list[Trial] = []
+    how = How("threads" if jobs > 1 else "serial", jobs, check=check)
+    progress = Progress()
     try:
-        with _progress(loaded, finished) as (on_done, on_progress):
-            done = run(
-                loaded, out=out, jobs=jobs, check=check, force=force,
-                on_done=on_done, on_progress=on_progress,
-            )  # fmt: skip
+        with shown(progress):
+            done = run(loaded, out=out, how=how, force=force, watcher=progress)
     except KeyboardInterrupt:
         again = visible(shlex.join(["memsim", *sys.argv[1:]]))
-        kept = f"{len(finished)} more of {loaded.trial_count} trials are finished and kept"
+        kept = f"{progress.done} more of {loaded.trial_count} trials are finished and kept"
         click.echo(f"interrupted: {kept}; to go on:\n  {again}", err=True)
         ctx.exit(INTERRUPTED)
     judged = verdicts(done, loaded)
     print_answer(form, answer(done), done, loaded, judged)
     _report_failures(done)
+    if progress.bugs:
+        raise progress.bugs[0]
     if done.failed:
         ctx.exit(FAILED)
     if not all(verdict.met for verdict in judged):
@@ -91,37 +87,3 @@ def _report_failures(run: Run) -> None:
         if row["status"] == "failed":
             where = ", ".join([row["policy"], *(row[a] for a in run.axes), f"seed {row['seed']}"])
             click.echo(f"failed: {visible(where)}: {visible(row['error'])}", err=True)
-
-
-@contextmanager
-def _progress(
-    scenario: Scenario, finished: list[Trial]
-) -> Iterator[tuple[OnDone, OnProgress | None]]:
-    """Show a bar on a terminal; note which trials have finished."""
-
-    def on_done(trial: Trial, result: TrialResult) -> None:
-        finished.append(trial)
-        shares[trial.name] = 1.0
-
-    shares: dict[str, float] = {}
-    if not sys.stderr.isatty():
-        yield on_done, None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (TextColumn("simulating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=scenario.trial_count)
-
-        def on_progress(trial: Trial, share: float) -> None:
-            shares[trial.name] = share
-            bar.update(task, completed=round(sum(list(shares.values())), 1))
-
-        yield on_done, on_progress

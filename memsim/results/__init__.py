@@ -8,28 +8,25 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from memsim import __version__, plugins
 from memsim.errors import InputError, Problem
 from memsim.results import tables
-from memsim.results.store import MANIFEST, SCHEMA_VERSION, write_whole
-from memsim.scenario import Scenario
+from memsim.results.manifest import AGAIN, make_manifest, read_manifest
+from memsim.results.store import MANIFEST, UNFINISHED, write_whole
+from memsim.scenario import PluginSource, Scenario
 from memsim.scenario.content import canonical_json
 from memsim.schema import Column
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-AGAIN = "memsim run --force simulates again"
-LIBRARIES = ("numba", "numpy", "pyarrow", "pydantic")
+WRITTEN = "scenario.json"
+"""The scenario as it was understood: machine file and overrides are in it."""
 
 
 @dataclass(frozen=True)
@@ -41,30 +38,44 @@ class Run:
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """Versions, seeds, trials, host and times."""
-        return _read_manifest(self.folder / MANIFEST)
+        return read_manifest(self.folder)
+
+    @cached_property
+    def scenario(self) -> Scenario:
+        """The scenario, as it was understood when the run began."""
+        written = json.loads((self.folder / WRITTEN).read_bytes())
+        return Scenario.from_written(
+            written,
+            self.manifest["directory"],
+            tuple(self.manifest["inputs"].items()),
+            tuple(PluginSource(**plugin) for plugin in self.manifest["plugins"]),
+        )
+
+    @cached_property
+    def metric_columns(self) -> dict[str, Column]:
+        """The metrics of the trials table, also those of plug-ins that are not here now."""
+        return {name: Column(**column) for name, column in self.manifest["columns"].items()}
 
     @cached_property
     def trials(self) -> DataFrame:
         """A row for each trial: policy, axes, seed, status, every metric."""
-        columns = {**plugins.metric_columns(), **_named(tables.SEED, *tables.STATUS)}
-        return self._table("trials.csv", columns)
+        columns = {**self.metric_columns, **_named(tables.SEED, *tables.STATUS)}
+        return self._table("trials", columns)
 
     @cached_property
     def high_order(self) -> DataFrame:
         """A row for each group of like attempts to get a block."""
-        return self._table("high_order.csv", _named(tables.SEED, *tables.HIGH_ORDER))
+        return self._table("high_order", _named(tables.SEED, *tables.HIGH_ORDER))
 
     @cached_property
     def vmstat(self) -> DataFrame:
         """A row for each counter of each trial."""
-        return self._table("vmstat.csv", _named(tables.SEED, *tables.VMSTAT))
+        return self._table("vmstat", _named(tables.SEED, *tables.VMSTAT))
 
     @cached_property
     def timeline(self) -> DataFrame:
         """A row for each zone at each sampled instant of each trial."""
-        import pandas
-
-        return pandas.read_parquet(self.folder / "timeline.parquet")
+        return self._table("timeline", {})
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -84,8 +95,10 @@ class Run:
     def _table(self, name: str, columns: Mapping[str, Column]) -> DataFrame:
         import pandas
 
+        if f"{name}.parquet" in self.manifest["files"]:
+            return pandas.read_parquet(self.folder / f"{name}.parquet")
         kinds = {"int64": "Int64", "float64": "float64", "str": "object"}
-        path = self.folder / name
+        path = self.folder / f"{name}.csv"
         present = pandas.read_csv(path, nrows=0).columns
         dtypes = {c: kinds[columns[c].dtype] if c in columns else "object" for c in present}
         text = [c for c in present if dtypes[c] == "object"]
@@ -102,73 +115,46 @@ def is_complete(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
+def begin(folder: Path, scenario: Scenario) -> None:
+    """Say in the folder of a run what is about to be simulated; ``save`` takes that away."""
+    about = {"scenario": scenario.name, "trials": [trial.name for trial in scenario.trials()]}
+    write_whole(folder / UNFINISHED, canonical_json(about).encode() + b"\n")
+
+
 def save(
     folder: Path, scenario: Scenario, finished: tables.Finished, about: Mapping[str, Any]
 ) -> None:
     """Write the tables of a run, and the manifest at the end.
 
-    ``about`` is what only the manifest says: times, and how the run was carried out.
+    The large tables of a sweep, a scenario with axes, are Parquet, all others CSV. ``about`` is
+    what only the manifest says: times, and how the run was carried out.
     """
-    source = scenario.source or canonical_json(scenario.written)
+    written = canonical_json(scenario.written)
     files = {
-        "scenario.yaml": source.encode(),
+        "scenario.yaml": (scenario.source or written).encode(),
+        WRITTEN: written.encode() + b"\n",
         "trials.csv": tables.trials_table(finished).to_csv(),
-        "high_order.csv": tables.high_order_table(finished).to_csv(),
-        "vmstat.csv": tables.vmstat_table(finished).to_csv(),
         "timeline.parquet": tables.timeline_table(finished).to_parquet(),
     }
+    large = {
+        "high_order": tables.high_order_table(finished),
+        "vmstat": tables.vmstat_table(finished),
+    }
+    for name, table in large.items():
+        if scenario.axes:
+            files[f"{name}.parquet"] = table.to_parquet()
+        else:
+            files[f"{name}.csv"] = table.to_csv()
     for name, content in files.items():
         write_whole(folder / name, content)
-    manifest = {**_manifest(scenario, finished), **about}
+    manifest = make_manifest(scenario, finished, files, about)
     write_whole(folder / MANIFEST, json.dumps(manifest, indent=2).encode() + b"\n")
-
-
-def _manifest(scenario: Scenario, finished: tables.Finished) -> dict[str, Any]:
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "memsim": __version__,
-        "python": platform.python_version(),
-        "libraries": {name: version(name) for name in LIBRARIES},
-        "host": {
-            "name": platform.node(),
-            "system": platform.platform(),
-            "machine": platform.machine(),
-            "cpus": os.cpu_count(),
-        },
-        "scenario": scenario.name,
-        "title": scenario.title,
-        "content_hash": scenario.content_hash,
-        "overrides": list(scenario.overrides),
-        "inputs": dict(scenario.inputs),
-        "plugins": [plugin._asdict() for plugin in scenario.plugins],
-        "policies": list(scenario.policies),
-        "profiles": sorted({trial.profile for trial, _ in finished}),
-        "axes": list(scenario.axes),
-        "seeds": list(scenario.seeds),
-        "trials": [
-            {
-                "name": trial.name,
-                "policy": trial.policy,
-                "point": dict(trial.point),
-                "seed": trial.seed,
-                "status": result.status,
-            }
-            for trial, result in finished
-        ],
-        "notes": list(dict.fromkeys(note for _, result in finished for note in result.notes)),
-    }
+    (folder / UNFINISHED).unlink(missing_ok=True)
 
 
 def read_results(folder: Path | str) -> Run:
     """Read the results of a run from its folder; raises InputError if they are not all there."""
     run = Run(Path(folder))
-    found = run.manifest.get("schema_version")
-    if found != SCHEMA_VERSION:
-        place = str(run.folder / MANIFEST)
-        message = f"expected results of version {SCHEMA_VERSION}, found version {found}"
-        newer = isinstance(found, int) and found > SCHEMA_VERSION
-        hint = "update memsim" if newer else AGAIN
-        raise InputError([Problem(place, 0, 0, message, hint)])
     _check_trials(run)
     return run
 
@@ -184,18 +170,3 @@ def _check_trials(run: Run) -> None:
     if [row[:3] for row in rows] != wanted:
         message = "the trials in trials.csv are not those of manifest.json"
         raise InputError([Problem(str(run.folder), 0, 0, message, AGAIN)])
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        hint = "give the folder of one run, results/<scenario>/<run>"
-        raise InputError([Problem(str(path), 0, 0, "there is no such file", hint)]) from None
-    except OSError as error:
-        raise InputError([Problem(str(path), 0, 0, f"cannot be read: {error.strerror}")]) from None
-    except ValueError as error:
-        raise InputError([Problem(str(path), 0, 0, f"is no JSON: {error}", AGAIN)]) from None
-    if not isinstance(manifest, dict):
-        raise InputError([Problem(str(path), 0, 0, "is no manifest of a run", AGAIN)])
-    return manifest

@@ -1,24 +1,36 @@
-"""The folder of a run: files appear whole or not at all, finished trials are kept one by one."""
+"""Where results lie: the folder of a run, and finished trials kept one by one for all runs.
+
+Files appear whole or not at all. A trial is kept under its name, which is a hash of all that
+decides its outcome, so any run may take it, and two runners may write it at once.
+"""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from pydantic import TypeAdapter, ValidationError
 
 from memsim.errors import InputError, Problem
 from memsim.scenario import Scenario, Trial
 from memsim.scenario.content import canonical_json
-from memsim.simulate import Sample, TrialResult
-from memsim.simulate.probes import ProbeTally
+from memsim.simulate import TrialResult
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Of manifests, tables and kept trials: what another version wrote is not read."""
 MANIFEST = "manifest.json"
+UNFINISHED = "unfinished.json"
+"""Stands in the folder of a run from its beginning to its end."""
+TRIALS = ".trials"
 RUN_DIGITS = 8
 
 
@@ -29,7 +41,7 @@ def run_folder(root: Path, scenario: Scenario) -> Path:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file that others see complete or not at all; raises InputError if that fails."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -59,38 +71,52 @@ def check_place(folder: Path) -> None:
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
 
+class Kept(NamedTuple):
+    """A trial that was carried out."""
+
+    result: TrialResult
+    seconds: float
+    """Wall time that it took, on whatever computer that was."""
+
+
 class TrialStore:
-    """The finished trials of a run."""
+    """The trials that were carried out, of all runs below one folder of results."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "trials"
+    def __init__(self, root: Path) -> None:
+        self.folder = root / TRIALS
 
-    def _path(self, trial: Trial) -> Path:
-        return self.folder / f"{trial.name}.json"
+    def path(self, name: str) -> Path:
+        """Say where the trial of a name is kept."""
+        return self.folder / name[:2] / f"{name}.json"
 
-    def get(self, trial: Trial) -> TrialResult | None:
-        """Return the result of a finished trial, None if there is none that can be read."""
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            data = json.loads(self._path(trial).read_bytes())
-            if data.pop("schema_version") == SCHEMA_VERSION:
-                return _result(data)
-        return None
+    def get(self, trial: Trial) -> Kept | None:
+        """Return a trial that was kept, None if there is none that can be read."""
+        try:
+            return _kept().validate_json(_unsealed(self.path(trial.name).read_bytes()))
+        except (OSError, ValueError, ValidationError):
+            return None
 
-    def put(self, trial: Trial, result: TrialResult) -> None:
-        """Keep the result of a finished trial."""
-        data = {"schema_version": SCHEMA_VERSION, **asdict(result)}
-        write_whole(self._path(trial), canonical_json(data).encode())
+    def put(self, trial: Trial, kept: Kept) -> None:
+        """Keep a trial."""
+        data = {"result": asdict(kept.result), "seconds": round(kept.seconds, 6)}
+        write_whole(self.path(trial.name), _sealed(canonical_json(data).encode()))
 
 
-def _result(data: dict[str, Any]) -> TrialResult:
-    return TrialResult(
-        status=data["status"],
-        error=data["error"],
-        metrics=data["metrics"],
-        counters=tuple((zone, name, value) for zone, name, value in data["counters"]),
-        high_order=tuple(
-            ProbeTally._make([*rest, tuple(why_not)]) for *rest, why_not in data["high_order"]
-        ),
-        timeline=tuple(Sample(*row) for row in data["timeline"]),
-        notes=tuple(data["notes"]),
-    )
+@cache
+def _kept() -> TypeAdapter[Kept]:
+    return TypeAdapter(Kept)
+
+
+def _sealed(content: bytes) -> bytes:
+    """Put version and digest in front of a record, so that a changed one is found."""
+    head = {"schema_version": SCHEMA_VERSION, "sha256": hashlib.sha256(content).hexdigest()}
+    return canonical_json(head).encode() + b"\n" + content
+
+
+def _unsealed(sealed: bytes) -> bytes:
+    head, _, content = sealed.partition(b"\n")
+    data: dict[str, Any] = json.loads(head)
+    wanted = {"schema_version": SCHEMA_VERSION, "sha256": hashlib.sha256(content).hexdigest()}
+    if data != wanted:
+        raise ValueError("the record was changed, or another version wrote it")
+    return content

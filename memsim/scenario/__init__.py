@@ -235,10 +235,43 @@ class Scenario(ScenarioText):
         )
 
     @property
+    def text_hash(self) -> str:
+        """SHA-256 of what the scenario says and of its input files, whatever simulates it."""
+        return sha256([canonical_json(self.written), self.inputs])
+
+    @property
     def content_hash(self) -> str:
         """SHA-256 of all that decides the results: text, input files, engine sources."""
         engine = {name: engine_digest(self, name) for name in self.policies}
-        return sha256([canonical_json(self.written), self.inputs, engine])
+        return sha256([self.text_hash, engine])
+
+    @classmethod
+    def from_written(
+        cls,
+        written: Mapping[str, Any],
+        directory: str,
+        inputs: tuple[tuple[str, str], ...] = (),
+        plugins: tuple[PluginSource, ...] = (),
+    ) -> Scenario:
+        """Read back what ``written`` gave; raises pydantic.ValidationError.
+
+        The rules are not held against it again: they were when it was loaded.
+        """
+        text = ScenarioText.model_validate_json(json.dumps(written), strict=True)
+        return cls.model_construct(
+            text.model_fields_set,
+            **dict(text),
+            directory=directory,
+            inputs=inputs,
+            plugins=plugins,
+        )
+
+    def with_seeds(self, seeds: tuple[int, ...]) -> Scenario:
+        """Take other seeds instead of the scenario's."""
+        fields = self.model_fields_set | {"seeds"}
+        changed = self.model_copy(update={"seeds": seeds})
+        changed.__pydantic_fields_set__ = fields
+        return changed
 
     def only(self, policies: tuple[str, ...]) -> Scenario:
         """Keep these policies, in the scenario's order, and what concerns them."""
@@ -259,14 +292,7 @@ class Scenario(ScenarioText):
         data.pop("axes", None)
         for path, value in values.items():
             data = with_value(data, resolve(data, path), value)
-        text = ScenarioText.model_validate_json(json.dumps(data), strict=True)
-        return Scenario.model_construct(
-            text.model_fields_set,
-            **dict(text),
-            directory=self.directory,
-            inputs=self.inputs,
-            plugins=self.plugins,
-        )
+        return self.from_written(data, self.directory, self.inputs, self.plugins)
 
     def trials(self) -> Iterator[Trial]:
         """Expand policies x axes x seeds, in this order."""
@@ -301,23 +327,27 @@ class Trial:
         """The kernel under trial: the policy's, else the machine's."""
         return self.spec.profile or self.scenario.machine.profile
 
+    @property
+    def parts(self) -> dict[str, str]:
+        """SHA-256 of each part of what decides the outcome; other policies and seeds do not."""
+        s = self.scenario
+        parts = {
+            "machine": s.machine.canonical,
+            "workloads": {name: spec.canonical for name, spec in s.workloads.items()},
+            "events": [event.canonical for event in s.events],
+            "duration": s.duration,
+            "policy": [self.policy, self.spec.canonical],
+            "input files": s.inputs,
+            "engine": engine_digest(s, self.policy),
+            "axis point": self.point,
+            "seed": self.seed,
+        }
+        return {name: sha256(part) for name, part in parts.items()}
+
     @cached_property
     def name(self) -> str:
-        """SHA-256 of all that decides the outcome; other policies and seeds do not."""
-        s = self.scenario
-        parts = [
-            s.machine.canonical,
-            {name: spec.canonical for name, spec in s.workloads.items()},
-            [event.canonical for event in s.events],
-            s.duration,
-            self.spec.canonical,
-            s.inputs,
-            engine_digest(s, self.policy),
-            self.policy,
-            self.point,
-            self.seed,
-        ]
-        return sha256(parts)
+        """SHA-256 of all its parts: the same trial in two runs has the same name."""
+        return sha256(self.parts)
 
 
 def as_text(value: JsonValue) -> str:
@@ -326,7 +356,7 @@ def as_text(value: JsonValue) -> str:
 
 
 def engine_digest(scenario: Scenario, policy: str) -> str:
-    """SHA-256 of the sources that decide the outcome of a policy's trials."""
+    """SHA-256 of the sources that decide the outcome of a policy's trials, and numpy's version."""
     kinds = sorted({spec.kind for spec in scenario.workloads.values()})
     placement = scenario.policies[policy].placement
     own = sources_digest(placement, tuple(kinds))

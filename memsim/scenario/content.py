@@ -5,7 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
+
+ENGINE = (
+    "bootup", "errors", "kernels", "memory", "metrics", "mm", "mm_init", "plugins", "policies",
+    "profiles", "scenario", "schema", "simulate", "traces", "units", "workloads",
+)  # fmt: skip
+"""The modules that ``simulate`` stands on: a change elsewhere leaves results as they are."""
 
 
 def canonical_json(data: object) -> str:
@@ -29,12 +36,19 @@ def digest_path(path: Path) -> str:
 
 @cache
 def sources_digest(placement: str, kinds: tuple[str, ...]) -> str:
-    """SHA-256 of memsim's sources, without the command line and the plug-ins not in use."""
+    """SHA-256 of the sources that simulate, without the plug-ins that are not in use.
+
+    numpy's version counts too: a minor version may change what a generator draws.
+    """
     package = Path(__file__).parents[1]
     idle = {*(package / "policies").glob("[!_]*.py"), *(package / "workloads").glob("[!_]*.py")}
     idle -= {package / f"policies/{placement}.py"}
     idle -= {package / f"workloads/{kind}.py" for kind in kinds}
-    sources = {path for path in package.rglob("*.py") if package / "cli" not in path.parents}
-    return sha256(
-        [[p.relative_to(package).as_posix(), digest_path(p)] for p in sorted(sources - idle)]
-    )
+    sources = {
+        path
+        for name in ENGINE
+        for path in (package / f"{name}.py", *(package / name).rglob("*.py"))
+        if path.is_file()
+    }
+    digests = [[p.relative_to(package).as_posix(), digest_path(p)] for p in sorted(sources - idle)]
+    return sha256([digests, version("numpy").split(".")[:2]])

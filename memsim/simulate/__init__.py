@@ -57,6 +57,8 @@ class TrialResult:
     high_order: tuple[ProbeTally, ...] = ()
     timeline: tuple[Sample, ...] = ()
     notes: tuple[str, ...] = ()
+    events: int = 0
+    """Requests and frees that were carried out."""
 
 
 def simulate(
@@ -123,6 +125,7 @@ class _Run:
         self.observed: list[tuple[Interleaved, Outcome]] = []
         self.instants = [self.duration_ns * k // samples for k in range(samples + 1) if samples]
         self.timeline: list[Sample] = []
+        self.events = 0
 
     def _plan(self, trial: Trial) -> tuple[list[str], list[Stream]]:
         scenario = trial.scenario
@@ -205,6 +208,7 @@ class _Run:
 
     def _carry_out(self, events: Interleaved) -> None:
         stream, (_, op, request, cpu, handle) = events
+        self.events += len(op)
         outcome = self.memory.run(
             np.ascontiguousarray(op, np.uint8),
             (request + self.first_request[stream]).astype(np.uint16),
@@ -247,6 +251,7 @@ class _Run:
             high_order=tuple(tally(record)),
             timeline=tuple(self.timeline),
             notes=tuple(dict.fromkeys(record.notes)),
+            events=self.events,
         )
 
     def _record(self) -> TrialRecord:

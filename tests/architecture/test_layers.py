@@ -6,7 +6,7 @@ import pytest
 from architecture.source_tree import ROOT, imports, python_files
 
 LAYERS = """
-    mm units errors
+    mm units errors statistics
     kernels profiles
     scenario schema mm_init
     plugins bootup
@@ -17,7 +17,7 @@ LAYERS = """
     simulate warmup conformance
     load results
     execute
-    compare
+    compare check
     plots
     explain solve fidelity report fit snapshot
     cli

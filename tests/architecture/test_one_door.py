@@ -5,15 +5,17 @@ from pathlib import Path
 import pytest
 from architecture.source_tree import ROOT, imports, python_files
 
-ABOVE_RESULTS = "results execute compare plots explain solve fidelity report fit snapshot"
+ABOVE_RESULTS = "results execute compare check plots explain solve fidelity report fit snapshot"
 PANDAS = tuple(f"memsim/{name}{end}" for name in ABOVE_RESULTS.split() for end in (".py", "/"))
 DOORS = {
     "numba": ("memsim/kernels/_jit.py",),
     "llvmlite": ("memsim/kernels/_jit.py",),
     "yaml": ("memsim/load/",),
     "click": ("memsim/cli/",),
-    "distributed": ("memsim/execute.py",),
-    "dask": ("memsim/execute.py",),
+    "distributed": ("memsim/execute/dask_cluster.py",),
+    "dask": ("memsim/execute/dask_cluster.py",),
+    "scipy": ("memsim/statistics.py",),
+    "psutil": ("memsim/execute/estimate.py",),
     "altair": ("memsim/plots.py",),
     "vl_convert": ("memsim/plots.py",),
     "pandas": (*PANDAS, "memsim/cli/"),

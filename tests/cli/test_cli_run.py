@@ -42,7 +42,7 @@ def test_the_answer_comes_first_then_files_then_conditions(desk):
     names = {p.name for p in folder.iterdir()}
     assert names == {
         "trials.csv", "high_order.csv", "vmstat.csv", "timeline.parquet", "scenario.yaml",
-        "manifest.json", "trials",
+        "manifest.json", "scenario.json",
     }  # fmt: skip
 
 
@@ -141,9 +141,9 @@ def test_input_that_is_no_good_exits_with_2_and_writes_nothing(desk, args, messa
 
 
 def test_ctrl_c_exits_with_130_and_says_how_to_go_on(desk, monkeypatch):
-    from memsim import execute
+    from memsim.execute import task
 
-    whole = execute.simulate
+    whole = task.simulate
     calls = []
 
     def interrupted(trial, **options):
@@ -152,7 +152,7 @@ def test_ctrl_c_exits_with_130_and_says_how_to_go_on(desk, monkeypatch):
             raise KeyboardInterrupt
         return whole(trial, **options)
 
-    monkeypatch.setattr(execute, "simulate", interrupted)
+    monkeypatch.setattr(task, "simulate", interrupted)
     monkeypatch.setattr(sys, "argv", ["memsim", "run", "small.yaml"])
     result = memsim("small.yaml")
     assert result.exit_code == 130
@@ -163,16 +163,16 @@ def test_ctrl_c_exits_with_130_and_says_how_to_go_on(desk, monkeypatch):
     calls.clear()
     assert memsim("small.yaml").exit_code == 0
     (folder,) = (desk / "results/small").iterdir()
-    assert json.loads((folder / "manifest.json").read_text())["resumed_trials"] == 2
+    assert json.loads((folder / "manifest.json").read_text())["kept_trials"] == 2
 
 
 def test_a_bug_names_the_trial_and_exits_with_70(desk, monkeypatch):
-    from memsim import execute
+    from memsim.execute import task
 
     def broken(trial, **options):
         raise AssertionError("lists and counts differ")
 
-    monkeypatch.setattr(execute, "simulate", broken)
+    monkeypatch.setattr(task, "simulate", broken)
     result = memsim("small.yaml")
     assert result.exit_code == 70
     assert "in the trial of policy none, seed 1" in result.stderr

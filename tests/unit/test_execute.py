@@ -4,10 +4,28 @@ import pytest
 from trials import small
 
 from memsim.errors import InputError
-from memsim.execute import map_trials, run
-from memsim.results.store import TrialStore, run_folder
+from memsim.execute import How, map_trials, run
+from memsim.execute.watch import Unwatched
+from memsim.results.store import TRIALS, TrialStore, run_folder
 
 TABLES = ("trials.csv", "high_order.csv", "vmstat.csv", "timeline.parquet", "scenario.yaml")
+
+
+class Witness(Unwatched):
+    """Remembers which trials have ended, and may raise when one does."""
+
+    def __init__(self, error=None):
+        self.ended = []
+        self.error = error
+
+    def ends(self, done):
+        self.ended.append(done.trial)
+        if self.error:
+            raise self.error
+
+
+def kept_files(root):
+    return sorted(path for path in (root / TRIALS).rglob("*") if path.is_file())
 
 
 def contents(folder):
@@ -16,81 +34,93 @@ def contents(folder):
 
 def test_serial_and_threads_give_the_same_bytes(tmp_path):
     serial = run(small(), out=tmp_path / "a")
-    threads = run(small(), out=tmp_path / "b", jobs=3)
+    threads = run(small(), out=tmp_path / "b", how=How("threads", 3))
     assert contents(serial.folder) == contents(threads.folder)
-    stored = {p.name: p.read_bytes() for p in (serial.folder / "trials").iterdir()}
-    assert stored == {p.name: p.read_bytes() for p in (threads.folder / "trials").iterdir()}
-    assert len(stored) == 4
+    kept = {p.name for p in kept_files(tmp_path / "a")}
+    assert kept == {p.name for p in kept_files(tmp_path / "b")}
+    assert len(kept) == 4
 
 
 def test_answers_come_in_trial_order():
     trials = list(small().trials())
-    done = []
-    results = map_trials(trials, "threads", 4, lambda trial, result: done.append(trial.name))
-    assert results == map_trials(trials)
-    assert sorted(done) == sorted(trial.name for trial in trials)
+    threads = map_trials(trials, How("threads", 4), Unwatched())
+    assert [done.trial for done in threads] == trials
+    serial = map_trials(trials, How(), Unwatched())
+    assert [done.result for done in threads] == [done.result for done in serial]
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(tmp_path, jobs):
+@pytest.mark.parametrize("how", [How(), How("threads", 2)], ids=["serial", "threads"])
+def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(tmp_path, how):
     scenario = small()
-
-    def interrupt(trial, result):
-        raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        run(scenario, out=tmp_path, jobs=jobs, on_done=interrupt)
+        run(scenario, out=tmp_path, how=how, watcher=Witness(KeyboardInterrupt()))
     folder = run_folder(tmp_path, scenario)
-    kept = list((folder / "trials").iterdir())
-    assert len(kept) == 1
+    assert len(kept_files(tmp_path)) == 1
+    assert (folder / "unfinished.json").exists()
     assert not (folder / "manifest.json").exists()
-    again = []
-    resumed = run(scenario, out=tmp_path, on_done=lambda trial, result: again.append(trial))
-    assert len(again) == 3
+    again = Witness()
+    resumed = run(scenario, out=tmp_path, watcher=again)
+    assert len(again.ended) == 3
+    assert not (folder / "unfinished.json").exists()
     assert contents(resumed.folder) == contents(run(scenario, out=tmp_path / "whole").folder)
+
+
+def test_trials_of_another_run_are_not_repeated(tmp_path):
+    run(small(seeds="1..2"), out=tmp_path)
+    more = Witness()
+    done = run(small(seeds="1..3"), out=tmp_path, watcher=more)
+    assert [trial.seed for trial in more.ended] == [3, 3]
+    assert done.manifest["kept_trials"] == 4
+    whole = run(small(seeds="1..3"), out=tmp_path / "whole")
+    assert contents(done.folder) == contents(whole.folder)
 
 
 def test_a_finished_run_is_not_repeated_nor_written_again(tmp_path):
     before = run(small(), out=tmp_path)
     stamps = {p: p.stat().st_mtime_ns for p in before.folder.rglob("*")}
-    done = []
-    run(small(), out=tmp_path, on_done=lambda trial, result: done.append(trial))
-    assert done == []
+    again = Witness()
+    run(small(), out=tmp_path, watcher=again)
+    assert again.ended == []
     assert {p: p.stat().st_mtime_ns for p in before.folder.rglob("*")} == stamps
 
 
-def test_force_simulates_again_and_replaces(tmp_path):
+def test_force_writes_again_and_no_cache_simulates_again(tmp_path):
     folder = run(small(), out=tmp_path).folder
     expected = contents(folder)
     (folder / "trials.csv").write_text("spoilt")
     with pytest.raises(InputError, match="--force"):
         run(small(), out=tmp_path)
     assert (folder / "trials.csv").read_text() == "spoilt"
-    run(small(), out=tmp_path, force=True)
+    again = Witness()
+    run(small(), out=tmp_path, force=True, watcher=again)
+    assert contents(folder) == expected
+    assert again.ended == []
+    run(small(), out=tmp_path, cache=False, watcher=again)
+    assert len(again.ended) == 4
     assert contents(folder) == expected
 
 
 def test_check_simulates_again_and_writes_nothing(tmp_path):
     folder = run(small(), out=tmp_path).folder
     before = contents(folder)
-    done = []
-    run(small(), out=tmp_path, check=True, on_done=lambda trial, result: done.append(trial))
-    assert len(done) == 4
+    again = Witness()
+    run(small(), out=tmp_path, how=How(check=True), watcher=again)
+    assert len(again.ended) == 4
     assert contents(folder) == before
 
 
-def test_a_damaged_trial_file_is_simulated_again(tmp_path):
+@pytest.mark.parametrize("change", [lambda b: b[:100], lambda b: b.replace(b"1", b"2")])
+def test_a_damaged_trial_file_is_simulated_again(tmp_path, change):
     scenario = small(seeds="1", policies=("none",))
     run(scenario, out=tmp_path)
-    folder = run_folder(tmp_path, scenario)
     (trial,) = scenario.trials()
-    store = TrialStore(folder)
+    store = TrialStore(tmp_path)
     kept = store.get(trial)
-    (path,) = store.folder.iterdir()
-    path.write_text(path.read_text()[:100])
+    (path,) = kept_files(tmp_path)
+    path.write_bytes(change(path.read_bytes()))
     assert store.get(trial) is None
-    run(scenario, out=tmp_path, force=True)
-    assert store.get(trial) == kept
+    run(scenario, out=tmp_path)
+    assert store.get(trial).result == kept.result
 
 
 def test_input_that_is_no_good_leaves_nothing_behind(tmp_path):

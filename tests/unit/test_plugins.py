@@ -10,7 +10,8 @@ from plugin_files import POLICY, WORKLOAD, changed
 from trials import small
 
 from memsim import plugins
-from memsim.execute import map_trials
+from memsim.execute import How, map_trials
+from memsim.execute.watch import Unwatched
 from memsim.memory import Memory
 from memsim.mm import Status, Use, gfp_from_text
 from memsim.plugins._watch import PluginFault, PluginTimeout, watching
@@ -75,7 +76,11 @@ def test_trials_are_named_by_the_files_in_use_alone(files, tmp_path):
 def test_threads_and_one_after_another_agree(files):
     with plugins.outside(files):
         trials = [*mine().trials()]
-        assert map_trials(trials, "threads", jobs=4) == map_trials(trials)
+        serial, threads = (
+            [done.result for done in map_trials(trials, how, Unwatched())]
+            for how in (How(), How("threads", 4))
+        )
+        assert threads == serial
 
 
 def test_a_policy_under_which_an_invariant_breaks_is_named(files, monkeypatch):

@@ -118,13 +118,13 @@ def test_the_scenario_stands_there_word_for_word(small_run):
 
 def test_time_and_host_stand_in_the_manifest_only(small_run):
     manifest = json.loads((small_run.folder / "manifest.json").read_text())
-    assert manifest["schema_version"] == 1
+    assert manifest["schema_version"] == 2
     assert manifest["seeds"] == [1, 2]
     assert [t["name"] for t in manifest["trials"]] == [t.name for t in small().trials()]
     host = manifest["host"]["name"]
     assert {"started", "wall_time_s"} <= set(manifest)
     others = [p for p in small_run.folder.iterdir() if p.is_file() and p.name != "manifest.json"]
-    assert len(others) == 5
+    assert len(others) == 6
     stamp = manifest["started"][:10]
     for path in others:
         content = path.read_bytes()
@@ -134,10 +134,22 @@ def test_time_and_host_stand_in_the_manifest_only(small_run):
 
 def test_a_trial_result_survives_the_store(tmp_path, small_run):
     trial = next(iter(small().trials()))
-    result = TrialStore(small_run.folder).get(trial)
-    assert result.status == "ok"
-    TrialStore(tmp_path).put(trial, result)
-    assert TrialStore(tmp_path).get(trial) == result
+    kept = TrialStore(small_run.folder.parents[1]).get(trial)
+    assert kept.result.status == "ok"
+    TrialStore(tmp_path).put(trial, kept)
+    assert TrialStore(tmp_path).get(trial) == kept
+
+
+def test_a_run_knows_its_scenario(small_run):
+    assert small_run.scenario.content_hash == small().content_hash
+    assert small_run.metric_columns == plugins.metric_columns()
+
+
+def test_the_large_tables_of_a_sweep_are_parquet(tmp_path):
+    done = run(small(AXES, seeds="1"), out=tmp_path)
+    names = {"trials.csv", "high_order.parquet", "vmstat.parquet", "timeline.parquet"}
+    assert names <= {path.name for path in done.folder.iterdir()}
+    assert (done.high_order.succeeded <= done.high_order.attempted).all()
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -166,7 +178,7 @@ def test_results_are_read_from_their_folder(small_run):
         pytest.param("{", "is no JSON", id="broken"),
         pytest.param("[]", "is no manifest", id="list"),
         pytest.param('{"schema_version": 99}', "update memsim", id="newer"),
-        pytest.param('{"schema_version": 0}', "simulates again", id="older"),
+        pytest.param('{"schema_version": 0}', "writes it again", id="older"),
     ],
 )
 def test_a_manifest_that_is_no_good_is_one_sentence(tmp_path, content, message):
@@ -191,7 +203,7 @@ def test_a_damaged_table_of_trials_is_one_sentence(tmp_path, small_run, content)
 
 
 def test_a_manifest_without_its_keys_is_one_sentence(tmp_path):
-    (tmp_path / "manifest.json").write_text('{"schema_version": 1}')
+    (tmp_path / "manifest.json").write_text('{"schema_version": 2}')
     with pytest.raises(InputError, match="not those of manifest"):
         read_results(tmp_path)
 

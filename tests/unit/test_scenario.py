@@ -2,6 +2,8 @@
 
 import pickle
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -103,6 +105,7 @@ def test_names_change(old, new):
         ("policies/mobility.py", True),
         ("policies/none.py", False),
         ("cli/validate.py", False),
+        ("results/tables.py", False),
     ],
 )
 def test_names_change_with_the_engine(tmp_path, monkeypatch, file, matters):
@@ -115,6 +118,15 @@ def test_names_change_with_the_engine(tmp_path, monkeypatch, file, matters):
     with (copy / file).open("a") as out:
         out.write("# changed\n")
     assert (digest("mobility", ()) != before) is matters
+
+
+def test_the_engine_is_what_simulate_imports():
+    code = (
+        "import sys, memsim.simulate\n"
+        "print(*sorted({m.split('.')[1] for m in sys.modules if m.startswith('memsim.')}))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert tuple(out.stdout.split()) == content.ENGINE
 
 
 def test_only_keeps_what_concerns_the_policies():

@@ -1,0 +1,55 @@
+"""One trial, whatever becomes of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from memsim.errors import InputError
+from memsim.scenario import Trial
+from memsim.simulate import BATCH_SIZE, TrialResult, simulate
+
+CHECK_EVERY = 20_000
+"""Requests between two looks at all invariants."""
+
+
+class Stopped(BaseException):
+    """The run has ended before the trial; no handler of errors may take it for one."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """A trial that was carried out."""
+
+    trial: Trial
+    result: TrialResult
+    seconds: float
+    """Wall time."""
+    worker: str = ""
+    """Thread, process or computer that carried it out."""
+    error: Exception | None = None
+    """What was raised, if the trial failed so; the result then has it as text."""
+
+
+def carry_out(
+    trial: Trial, *, check: bool, tick: Callable[[float], None], worker: str = ""
+) -> Done:
+    """Simulate a trial; what goes wrong is its result.
+
+    ``tick`` hears the share of simulated time that has passed, and may raise Stopped.
+    """
+    began = time.monotonic()
+    error: Exception | None = None
+    try:
+        size = CHECK_EVERY if check else BATCH_SIZE
+        result = simulate(trial, batch_size=size, check=check, on_progress=tick)
+    except InputError as refusal:
+        error = refusal
+        text = "; ".join(str(replace(problem, hint="")) for problem in refusal.problems)
+        result = TrialResult("failed", text)
+    except Exception as bug:
+        bug.add_note(f"in the trial of policy {trial.policy}, seed {trial.seed}")
+        text = f"a bug of memsim (--fail-fast shows where): {type(bug).__name__}: {bug}"
+        error, result = bug, TrialResult("failed", text)
+    return Done(trial, result, time.monotonic() - began, worker, error)
