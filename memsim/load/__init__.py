@@ -129,7 +129,9 @@ def _with_overrides(
         try:
             if not (path and equals):
                 raise ValueError(f"expected path=value, found {describe(text)}")
-            document = document.put(resolve(document.data, path), _flat(value, place))
+            flat = _flat(value, place)
+            for loc in resolve(document.data, path):
+                document = document.put(loc, flat)
         except InputError as error:
             problems += [place.problem(p.message, p.hint) for p in error.problems]
         except ValueError as error:

@@ -28,7 +28,7 @@ from memsim.rules.machine import machine_findings
 from memsim.scenario import Event, PolicySpec, ScenarioText, WorkloadSpec, as_text
 from memsim.scenario.expect import Expectation, parse_expectation
 from memsim.scenario.machine import Machine
-from memsim.scenario.paths import Loc, resolve, with_value
+from memsim.scenario.paths import Loc, resolve, with_values
 from memsim.units import format_duration, parse_duration
 
 MAX_TRIALS = 1_000_000
@@ -243,7 +243,7 @@ def _axis_findings(
     """Hold every value of every axis, and every point, against what holds for the file itself."""
     base = {key: value for key, value in data.items() if key != "axes"}
     findings: list[Finding] = []
-    places: dict[str, Loc] = {}
+    places: dict[str, tuple[Loc, ...]] = {}
     for path, values in axes.items():
         at: Loc = ("axes", path)
         try:
@@ -251,37 +251,51 @@ def _axis_findings(
         except ValueError as error:
             findings.append(Finding(at, str(error), getattr(error, "hint", ""), on_key=True))
             continue
-        if places[path][0] not in AXIS_ROOTS:
-            message = f'"{path}" cannot be an axis'
-            findings.append(Finding(at, message, f"axes lie in {', '.join(AXIS_ROOTS)}", True))
-            continue
-        if places[path] == ("machine", "like"):
-            message = f'"{path}" cannot be an axis'
-            findings.append(Finding(at, message, f"--set {path}=NAME takes another machine", True))
+        refusal = _no_axis(path, places)
+        if refusal is not None:
+            findings.append(refusal)
             continue
         for i, value in enumerate(values if isinstance(values, list) else ()):
             if value in values[:i]:
                 findings.append(Finding((*at, i), f"{as_text(value)} appears twice"))
-            if places[path] == ("machine",) and isinstance(value, dict) and "like" in value:
+            if places[path] == (("machine",),) and isinstance(value, dict) and "like" in value:
                 hint = "--set machine.like=NAME takes another machine"
                 place = (*at, i, "like")
                 findings.append(Finding(place, "a machine file cannot be on an axis", hint, True))
                 continue
-            changed = with_value(base, places[path], value)
+            changed = with_values(base, places[path], value)
             for found in _check_one(changed, directory, inputs)[0]:
                 if found not in known:
-                    inside = found.loc[: len(places[path])] == places[path]
-                    rest = found.loc[len(places[path]) :] if inside else ()
+                    rest = _inside(found.loc, places[path])
                     findings.append(Finding((*at, i, *rest), found.message, found.hint))
     if findings or len(axes) < 2 or not all(isinstance(v, list) for v in axes.values()):
         return findings
     return _point_findings(base, axes, places, known, directory, inputs)
 
 
+def _no_axis(path: str, places: dict[str, tuple[Loc, ...]]) -> Finding | None:
+    """Say why the last of some axes cannot be one."""
+    at: Loc = ("axes", path)
+    message = f'"{path}" cannot be an axis'
+    if places[path][0][0] not in AXIS_ROOTS:
+        return Finding(at, message, f"axes lie in {', '.join(AXIS_ROOTS)}", True)
+    if places[path] == (("machine", "like"),):
+        return Finding(at, message, f"--set {path}=NAME takes another machine", True)
+    for other in list(places)[:-1]:
+        if any(_inside(a, places[path]) or a in places[path] for a in places[other]):
+            return Finding(at, f'"{path}" overwrites the axis "{other}"', on_key=True)
+    return None
+
+
+def _inside(loc: Loc, places: tuple[Loc, ...]) -> Loc:
+    """Return the rest of a location that lies in one of some places; nothing for others."""
+    return next((loc[len(place) :] for place in places if loc[: len(place)] == place), ())
+
+
 def _point_findings(
     base: dict[str, Any],
     axes: dict[str, list[Any]],
-    places: dict[str, Loc],
+    places: dict[str, tuple[Loc, ...]],
     known: set[Finding],
     directory: str,
     inputs: set[str],
@@ -295,7 +309,7 @@ def _point_findings(
     for point in itertools.product(*axes.values()):
         changed = base
         for path, value in zip(axes, point, strict=True):
-            changed = with_value(changed, places[path], value)
+            changed = with_values(changed, places[path], value)
         new = [f for f in _check_one(changed, directory, inputs)[0] if f not in known]
         if new:
             values_here = [

@@ -29,7 +29,7 @@ from memsim.scenario.cmdline import Cmdline, parse_cmdline
 from memsim.scenario.content import canonical_json, sha256, sources_digest
 from memsim.scenario.expect import Expectation, parse_expectation
 from memsim.scenario.machine import Machine, Model, Profile
-from memsim.scenario.paths import resolve, with_value
+from memsim.scenario.paths import resolve, with_values
 from memsim.units import Duration, HintedError, IntSet, describe
 
 EVENTS = ("probe",)
@@ -291,7 +291,7 @@ class Scenario(ScenarioText):
         data = self.written
         data.pop("axes", None)
         for path, value in values.items():
-            data = with_value(data, resolve(data, path), value)
+            data = with_values(data, resolve(data, path), value)
         return self.from_written(data, self.directory, self.inputs, self.plugins)
 
     def trials(self) -> Iterator[Trial]:

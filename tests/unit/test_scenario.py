@@ -162,8 +162,8 @@ def test_event_times(event, times):
 
 def test_paths():
     data = {"a": {"b": [1, {"c": 2}]}}
-    assert resolve(data, "a.b.1.c") == ("a", "b", 1, "c")
-    assert resolve(data, "x.y") == ("x", "y")
+    assert resolve(data, "a.b.1.c") == (("a", "b", 1, "c"),)
+    assert resolve(data, "x.y") == (("x", "y"),)
     assert with_value(data, ("a", "b", 1, "c"), 3) == {"a": {"b": [1, {"c": 3}]}}
     assert with_value(data, ("x", "y"), 3) == {**data, "x": {"y": 3}}
     assert data == {"a": {"b": [1, {"c": 2}]}}
