@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from memsim.cli import INTERRUPTED
+from memsim.cli._how import Wanted, how_options, watched
 from memsim.cli._plugins import plugin_option
 from memsim.errors import visible
 
@@ -23,7 +21,6 @@ UNMET, FAILED = 1, 3
 @click.argument("scenario", metavar="SCENARIO")
 @click.option("--policy", "policies", multiple=True, metavar="A,B", help="Keep these policies.")
 @click.option("--seeds", metavar="SEEDS", help="Instead of the scenario's seeds: 1..10.")
-@click.option("--jobs", type=click.IntRange(1, 1024), default=1, help="Trials at a time.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("results"), metavar="DIR",
               help="Where results go (default: results).")  # fmt: skip
 @click.option("--set", "sets", multiple=True, metavar="PATH=VALUE", help="Change one value.")
@@ -31,7 +28,7 @@ UNMET, FAILED = 1, 3
     "--format", "form", type=click.Choice(["table", "markdown", "csv", "json"]), default="table"
 )
 @click.option("--check", is_flag=True, help="Verify the allocator's invariants on the way.")
-@click.option("--force", is_flag=True, help="Simulate again and replace what is there.")
+@how_options
 @plugin_option
 @click.pass_context
 def command(
@@ -39,12 +36,11 @@ def command(
     scenario: str,
     policies: tuple[str, ...],
     seeds: str | None,
-    jobs: int,
     out: Path,
     sets: tuple[str, ...],
     form: str,
     check: bool,
-    force: bool,
+    wanted: Wanted,
 ) -> None:
     """Simulate a scenario, given by file or by the name of a shipped one, and print the answer.
 
@@ -52,25 +48,22 @@ def command(
     printed again. Exits with 1 if an expectation is not met, with 3 if a trial failed.
     """
     from memsim.cli._answer import print_answer
-    from memsim.cli._progress import Progress, shown
     from memsim.cli.warmup import compile_if_cold
-    from memsim.execute import How, run
+    from memsim.execute import plan, run
     from memsim.load import find_scenario, load_scenario
     from memsim.results.answer import answer, verdicts
+    from memsim.results.store import TrialStore
 
     names = [name for text in policies for name in text.split(",")]
     loaded = load_scenario(find_scenario(scenario), sets=sets, policies=names, seeds=seeds)
     compile_if_cold()
-    how = How("threads" if jobs > 1 else "serial", jobs, check=check)
-    progress = Progress()
-    try:
-        with shown(progress):
-            done = run(loaded, out=out, how=how, force=force, watcher=progress)
-    except KeyboardInterrupt:
-        again = visible(shlex.join(["memsim", *sys.argv[1:]]))
-        kept = f"{progress.done} more of {loaded.trial_count} trials are finished and kept"
-        click.echo(f"interrupted: {kept}; to go on:\n  {again}", err=True)
-        ctx.exit(INTERRUPTED)
+    planned = plan(loaded, TrialStore(out), cache=wanted.cache and not check)
+    how = wanted.how_for(planned, check=check)
+    with watched(str(out)) as progress:
+        done = run(
+            loaded, out=out, how=how, cache=wanted.cache, force=wanted.force,
+            fail_fast=wanted.fail_fast, watcher=progress,
+        )  # fmt: skip
     judged = verdicts(done, loaded)
     print_answer(form, answer(done), done, loaded, judged)
     _report_failures(done)
