@@ -62,8 +62,9 @@ class Wanted:
 def _jobs(ctx: click.Context, param: click.Parameter, text: str) -> int | None:
     if text == "auto":
         return None
-    count: int = click.IntRange(1, MOST_JOBS).convert(text, param, ctx)
-    return count
+    if text.isdecimal() and text.isascii() and len(text) <= 4 and 1 <= int(text) <= MOST_JOBS:
+        return int(text)
+    raise click.BadParameter(f"expected auto or a number from 1 to {MOST_JOBS}, found {text!r}")
 
 
 def how_options(command: Callable[..., R]) -> Callable[..., R]:
