@@ -9,8 +9,12 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
 
 from memsim import plugins
 from memsim.errors import visible
@@ -19,8 +23,13 @@ from memsim.schema import Column
 from memsim.simulate import TrialResult
 from memsim.simulate.probes import FAILURES
 
+if TYPE_CHECKING:
+    import pyarrow
+
 Value = int | float | str | None
 Finished = Sequence[tuple[Trial, TrialResult]]
+TableName = Literal["trials", "high_order", "vmstat", "timeline"]
+TABLES: tuple[TableName, ...] = get_args(TableName)
 
 POLICY = Column("policy", "", "name of the policy under trial", dtype="str")
 SEED = Column("seed", "", "seed of the trial's random numbers")
@@ -66,57 +75,106 @@ class Table:
 
     def to_csv(self) -> bytes:
         """Write the table as CSV; text is escaped so that no program takes it for a formula."""
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow([csv_text(column.name) for column in self.columns])
-        writer.writerows([_cell(value) for value in row] for row in self.rows)
-        return out.getvalue().encode()
+        names = [csv_text(column.name) for column in self.columns]
+        return csv_bytes([names, *(map(_cell, row) for row in self.rows)])
 
     def to_parquet(self) -> bytes:
-        """Write the table as Parquet, by way of its CSV: text is escaped in the same way."""
-        # Arrays made from Python lists would have pyarrow import pandas, a third of a second.
-        import pyarrow.csv
-        import pyarrow.parquet
+        """Write a table of whole numbers and text as Parquet; text is escaped as in CSV."""
+        import pyarrow
 
-        kinds = {"int64": pyarrow.int64(), "float64": pyarrow.float64(), "str": pyarrow.string()}
-        types = {column.name: kinds[column.dtype] for column in self.columns}
-        options = pyarrow.csv.ConvertOptions(column_types=types)
-        table = pyarrow.csv.read_csv(io.BytesIO(self.to_csv()), convert_options=options)
-        sink = pyarrow.BufferOutputStream()
-        pyarrow.parquet.write_table(table, sink, compression="zstd")
-        content: bytes = sink.getvalue().to_pybytes()
-        return content
+        values = list(zip(*self.rows, strict=True)) or [()] * len(self.columns)
+        kinds = {"int64": _numbers, "str": _texts}
+        arrays = [
+            kinds[column.dtype](found) for column, found in zip(self.columns, values, strict=True)
+        ]
+        names = [csv_text(column.name) for column in self.columns]
+        return parquet_bytes(pyarrow.Table.from_arrays(arrays, names))
 
 
+def csv_bytes(rows: Iterable[Iterable[Value]]) -> bytes:
+    """Write rows whose text is escaped already as CSV."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue().encode()
+
+
+def parquet_bytes(table: pyarrow.Table) -> bytes:
+    """Write a table as Parquet: the same rows give the same bytes, whatever they were put from."""
+    import pyarrow
+    import pyarrow.parquet
+
+    sink = pyarrow.BufferOutputStream()
+    pyarrow.parquet.write_table(table.combine_chunks(), sink, compression="zstd")
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+# pyarrow.array() would have pyarrow import pandas, a third of a second: hence the buffers.
+
+
+def _numbers(values: Sequence[Value]) -> pyarrow.Array:
+    import pyarrow
+
+    numbers = np.array(values, np.int64)
+    return pyarrow.Array.from_buffers(
+        pyarrow.int64(), len(numbers), [None, pyarrow.py_buffer(numbers)]
+    )
+
+
+def _texts(values: Sequence[Any]) -> pyarrow.Array:
+    import pyarrow
+
+    number_of: dict[str, int] = {}
+    numbers = np.array([number_of.setdefault(v, len(number_of)) for v in values], np.int32)
+    texts = [csv_text(text).encode() for text in number_of]
+    ends = np.cumsum([0, *map(len, texts)]).astype(np.int32)
+    buffers = [None, pyarrow.py_buffer(ends), pyarrow.py_buffer(b"".join(texts))]
+    distinct = pyarrow.Array.from_buffers(pyarrow.string(), len(texts), buffers)
+    indices = pyarrow.Array.from_buffers(
+        pyarrow.int32(), len(numbers), [None, pyarrow.py_buffer(numbers)]
+    )
+    return pyarrow.DictionaryArray.from_arrays(indices, distinct).dictionary_decode()
+
+
+@lru_cache(4096)
 def csv_text(text: str) -> str:
     """Escape text for CSV: control characters, and what spreadsheets would compute."""
     shown = visible(text)
     return f"'{shown}" if shown[:1] in tuple("=+-@") and not _NUMBER.fullmatch(shown) else shown
 
 
-def _cell(value: Value) -> str:
-    match value:
-        case None:
-            return ""
-        case str():
-            return csv_text(value)
-        case float():
-            return "" if value != value else repr(value)
-        case _:
-            return str(value)
+def _cell(value: Value) -> Value:
+    """Escape text; None and what is no number are blank."""
+    if isinstance(value, str):
+        return csv_text(value)
+    return "" if value is None or value != value else value
+
+
+def declared(
+    name: TableName, axes: Sequence[str], metrics: Mapping[str, Column]
+) -> tuple[Column, ...]:
+    """Return the columns of a table of a scenario with these axes."""
+    named = (
+        Column(name, c.unit, c.doc, c.better, c.tolerance, c.dtype) for name, c in metrics.items()
+    )
+    own = {
+        "trials": (*STATUS, *named),
+        "high_order": HIGH_ORDER,
+        "vmstat": VMSTAT,
+        "timeline": TIMELINE,
+    }
+    at = (Column(path, "", "value on this axis", dtype="str") for path in axes)
+    return (POLICY, *at, SEED, *own[name])
 
 
 def trials_table(finished: Finished) -> Table:
     """One row for each trial, with every metric."""
     metrics = plugins.metric_columns()
-    named = [
-        Column(name, c.unit, c.doc, c.better, c.tolerance, c.dtype) for name, c in metrics.items()
-    ]
     rows = [
         (*key, result.status, result.error, *(result.metrics.get(name) for name in metrics))
         for key, result in _keyed(finished)
     ]
-    return Table((*_keys(finished), *STATUS, *named), tuple(rows))
+    return Table(declared("trials", _axes(finished), metrics), tuple(rows))
 
 
 def high_order_table(finished: Finished) -> Table:
@@ -126,25 +184,23 @@ def high_order_table(finished: Finished) -> Table:
         for key, result in _keyed(finished)
         for tally in result.high_order
     ]
-    return Table((*_keys(finished), *HIGH_ORDER), tuple(rows))
+    return Table(declared("high_order", _axes(finished), {}), tuple(rows))
 
 
 def vmstat_table(finished: Finished) -> Table:
     """One row for each counter of each trial."""
     rows = [(*key, *counter) for key, result in _keyed(finished) for counter in result.counters]
-    return Table((*_keys(finished), *VMSTAT), tuple(rows))
+    return Table(declared("vmstat", _axes(finished), {}), tuple(rows))
 
 
 def timeline_table(finished: Finished) -> Table:
     """One row for each zone at each sampled instant of each trial."""
     rows = [(*key, *sample) for key, result in _keyed(finished) for sample in result.timeline]
-    return Table((*_keys(finished), *TIMELINE), tuple(rows))
+    return Table(declared("timeline", _axes(finished), {}), tuple(rows))
 
 
-def _keys(finished: Finished) -> tuple[Column, ...]:
-    paths = [path for path, _ in finished[0][0].point] if finished else []
-    axes = [Column(path, "", "value on this axis", dtype="str") for path in paths]
-    return (POLICY, *axes, SEED)
+def _axes(finished: Finished) -> list[str]:
+    return [path for path, _ in finished[0][0].point] if finished else []
 
 
 def _keyed(finished: Finished) -> Iterator[tuple[tuple[Value, ...], TrialResult]]:
