@@ -35,15 +35,25 @@ class Done:
 def carry_out(
     trial: Trial, *, check: bool, tick: Callable[[float], None], worker: str = ""
 ) -> Done:
-    """Simulate a trial; what goes wrong is its result.
+    """Simulate a trial; what goes wrong is its result. ``tick`` as that of ``simulated``."""
+    return attempt(trial, lambda: simulated(trial, check=check, tick=tick), worker)
+
+
+def simulated(trial: Trial, *, check: bool, tick: Callable[[float], None]) -> TrialResult:
+    """Simulate a trial.
 
     ``tick`` hears the share of simulated time that has passed, and may raise Stopped.
     """
+    size = CHECK_EVERY if check else BATCH_SIZE
+    return simulate(trial, batch_size=size, check=check, on_progress=tick)
+
+
+def attempt(trial: Trial, work: Callable[[], TrialResult], worker: str) -> Done:
+    """Do what carries out a trial; what it raises is the trial's result. Stopped passes."""
     began = time.monotonic()
     error: Exception | None = None
     try:
-        size = CHECK_EVERY if check else BATCH_SIZE
-        result = simulate(trial, batch_size=size, check=check, on_progress=tick)
+        result = work()
     except InputError as refusal:
         error = refusal
         text = "; ".join(str(replace(problem, hint="")) for problem in refusal.problems)
@@ -53,3 +63,8 @@ def carry_out(
         text = f"a bug of memsim (--fail-fast shows where): {type(bug).__name__}: {bug}"
         error, result = bug, TrialResult("failed", text)
     return Done(trial, result, time.monotonic() - began, worker, error)
+
+
+def lost(trial: Trial, why: str, worker: str, error: Exception | None = None) -> Done:
+    """Say that nothing came back from where a trial was carried out."""
+    return Done(trial, TrialResult("failed", why), 0.0, worker, error)

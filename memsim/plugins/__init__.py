@@ -11,11 +11,11 @@ import inspect
 import json
 import pkgutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -53,17 +53,20 @@ class PluginError(MemsimError):
 
 
 @contextmanager
-def outside(paths: Sequence[str]) -> Iterator[tuple[PluginFile, ...]]:
+def outside(
+    paths: Sequence[str], sources: Mapping[str, bytes] = MappingProxyType({})
+) -> Iterator[tuple[PluginFile, ...]]:
     """Let files join what the folders offer; raises InputError naming file and line.
 
-    The module of each file is run once, here, and shared by all threads.
+    The module of each file is run once, here, and shared by all threads. A file whose source is
+    given, by path, is not read: it may be on another computer.
     """
     built_in = {folder: offered(folder) for folder in FOLDERS}
     files: list[PluginFile] = []
     before = set(threading.enumerate())
     try:
         for path in paths:
-            files.append(read_plugin(path, len(files)))
+            files.append(read_plugin(path, len(files), sources.get(path)))
             refuse_names_taken(files, built_in)
             _loaded[files[-1].folder, files[-1].name] = files[-1]
         _forget()

@@ -32,10 +32,15 @@ class PluginFile:
     name: str
     path: str
     """As it was given."""
-    sha256: str
+    source: bytes
     module: ModuleType
     lines: Mapping[str, int]
     """Line of each name of the module, and of each method as ``Class.method``."""
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the source."""
+        return hashlib.sha256(self.source).hexdigest()
 
     def line(self, name: str) -> int:
         """Say where a name is defined, or else what it is part of; 0 if it is nowhere."""
@@ -46,12 +51,12 @@ class PluginFile:
         sys.modules.pop(self.module.__name__, None)
 
 
-def read_plugin(path: str, number: int) -> PluginFile:
+def read_plugin(path: str, number: int, source: bytes | None = None) -> PluginFile:
     """Read and run a file; raises PluginFault or PluginTimeout, naming file and line.
 
-    ``number`` tells files of the same name apart.
+    ``number`` tells files of the same name apart. With a ``source`` the file need not be here.
     """
-    source = _source(path)
+    source = _source(path) if source is None else source
     name = _name(path)
     with watching(path, 0, "it"):
         tree = ast.parse(source, path)
@@ -64,7 +69,7 @@ def read_plugin(path: str, number: int) -> PluginFile:
             exec(compile(tree, path, "exec", dont_inherit=True), vars(module))
         lines = _lines(tree)
         folder = _kind(path, module)
-        file = PluginFile(folder, name, path, hashlib.sha256(source).hexdigest(), module, lines)
+        file = PluginFile(folder, name, path, source, module, lines)
         _check(file)
     except BaseException:
         del sys.modules[module.__name__]

@@ -1,0 +1,186 @@
+"""What a process, here or elsewhere, does with a trial that it is sent.
+
+A trial travels as bytes, so that what is wrong with it is found where it can be said. The worker
+makes sure that it simulates what the runner meant: it names the trial anew, by its own sources,
+and looks at the input files.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from memsim import plugins
+from memsim.errors import InputError, Problem
+from memsim.execute.task import Done, attempt, simulated
+from memsim.scenario import Trial
+from memsim.scenario.content import digest_path
+from memsim.simulate import TrialResult
+
+PROGRESS_SECONDS = 0.2
+"""Between two words on how far a trial has come."""
+Sources = tuple[tuple[str, bytes], ...]
+"""Path as it was given, and content, of each plug-in from outside."""
+
+
+class Parcel(NamedTuple):
+    """A trial on its way to a worker."""
+
+    trial: Trial
+    name: str
+    check: bool
+    folder: str
+    """Where the runner is: what relative paths are relative to."""
+    plugins: Sources
+
+
+def pack(trial: Trial, *, check: bool) -> bytes:
+    """Write down a trial with all that a worker on another computer lacks."""
+    sources = tuple((file.path, file.source) for file in plugins.loaded())
+    return pickle.dumps(Parcel(replace(trial), trial.name, check, os.getcwd(), sources))
+
+
+def unpack(trial: Trial, answer: bytes) -> Done:
+    """Read what a worker has made of a trial."""
+    return Done(trial, *pickle.loads(answer))
+
+
+def work(packed: bytes, worker: str, tick: Callable[[float], None]) -> bytes:
+    """Carry out a trial that ``pack`` has written; return what ``unpack`` reads.
+
+    ``tick`` may raise Stopped, which passes.
+    """
+    try:
+        parcel: Parcel = pickle.loads(packed)
+    except Exception:
+        refusal = _other_sources(worker)
+        return pickle.dumps((TrialResult("failed", str(refusal)), 0.0, worker, refusal))
+
+    def checked() -> TrialResult:
+        with _plugins.in_use(parcel.plugins):
+            trial = _here(parcel, worker)
+            return simulated(trial, check=parcel.check, tick=tick)
+
+    done = attempt(parcel.trial, checked, worker)
+    return pickle.dumps((done.result, done.seconds, worker, _portable(done.error)))
+
+
+def rarely(tell: Callable[[float], None]) -> Callable[[float], None]:
+    """Let only one word on progress in PROGRESS_SECONDS pass."""
+    due = time.monotonic()
+
+    def tick(share: float) -> None:
+        nonlocal due
+        if time.monotonic() >= due:
+            due = time.monotonic() + PROGRESS_SECONDS
+            tell(share)
+
+    return tick
+
+
+def _portable(error: Exception | None) -> Exception | None:
+    """Return what another process can read for certain, with the trace-back that stays behind."""
+    if error is None or type(error).__module__.startswith("memsim."):
+        return error
+    if isinstance(error, InputError):
+        return InputError(error.problems)
+    copy = RuntimeError(f"{type(error).__name__}: {error}")
+    copy.add_note("in a worker:\n" + "".join(traceback.format_exception(error)))
+    return copy
+
+
+def _here(parcel: Parcel, worker: str) -> Trial:
+    """Return the trial as this process sees it; raises InputError if that is another."""
+    scenario = parcel.trial.scenario
+    if parcel.folder != os.getcwd():
+        directory = os.path.join(parcel.folder, scenario.directory)
+        scenario = scenario.model_copy(update={"directory": directory})
+    trial = replace(parcel.trial, scenario=scenario)
+    if trial.name != parcel.name:
+        raise _other_sources(worker)
+    problems = [
+        Problem(str(path), 0, 0, f"{fault} worker {worker}", hint)
+        for written, digest in scenario.inputs
+        for path in [Path(scenario.directory, written)]
+        for fault, hint in _faults(path, digest)
+    ]
+    if problems:
+        raise InputError(problems)
+    return trial
+
+
+def _other_sources(worker: str) -> InputError:
+    message = "has other sources of memsim or another numpy than the computer of the run"
+    hint = "install the same memsim and numpy there, and start the worker again"
+    return InputError([Problem(f"worker {worker}", 0, 0, message, hint)])
+
+
+def _faults(path: Path, digest: str) -> list[tuple[str, str]]:
+    try:
+        found = _digest(path, _stamps(path))
+    except OSError as error:
+        hint = "the folder must be shared with the workers"
+        return [(f"cannot be read ({error.strerror or error}) by", hint)]
+    hint = "it was changed since the run began, or the folder is not shared with the workers"
+    return [] if found == digest else [("is not what the run began with, for", hint)]
+
+
+Stamp = tuple[str, int, int]
+
+
+def _stamps(path: Path) -> tuple[Stamp, ...]:
+    """Tell path, time of the last change and size of a file, or of all files of a folder."""
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    return tuple((str(f), (at := f.stat()).st_mtime_ns, at.st_size) for f in files)
+
+
+@lru_cache(maxsize=64)
+def _digest(path: Path, stamps: tuple[Stamp, ...]) -> str:
+    return digest_path(path)
+
+
+class _Plugins:
+    """The plug-ins from outside that trials of this process use: one set at a time."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._users = 0
+        self._sources: Sources = ()
+        self._entered = ExitStack()
+
+    @contextmanager
+    def in_use(self, sources: Sources) -> Iterator[None]:
+        """Have these and no others; waits for trials that use another set."""
+        with self._changed:
+            self._changed.wait_for(lambda: sources == self._sources or not self._users)
+            if sources != self._sources:
+                self._enter(sources)
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._users -= 1
+                self._changed.notify_all()
+
+    def _enter(self, sources: Sources) -> None:
+        self._sources = ()
+        # What the last set leaves behind is not the fault of the next.
+        with suppress(InputError):
+            self._entered.close()
+        if sources:
+            given = dict(sources)
+            self._entered.enter_context(plugins.outside(tuple(given), given))
+        self._sources = sources
+
+
+_plugins = _Plugins()
