@@ -7,17 +7,41 @@ is complete.
 from __future__ import annotations
 
 import csv
+import io
 import json
+import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic_core import from_json
+
 from memsim.errors import InputError, Problem
 from memsim.results import tables
-from memsim.results.manifest import AGAIN, make_manifest, read_manifest
-from memsim.results.store import MANIFEST, UNFINISHED, write_whole
+from memsim.results.manifest import (
+    AGAIN,
+    LARGE_TABLES,
+    SOURCE,
+    TRIALS_TABLE,
+    digests,
+    make_manifest,
+    read_manifest,
+)
+from memsim.results.manifest import WRITTEN as WRITTEN
+from memsim.results.places import refuse_links
+from memsim.results.store import (
+    MANIFEST,
+    SCHEMA_VERSION,
+    UNFINISHED,
+    read_whole,
+    write_all,
+    write_whole,
+    writing,
+)
+from memsim.results.tables import TableName, csv_text, declared
 from memsim.scenario import PluginSource, Scenario
 from memsim.scenario.content import canonical_json
 from memsim.schema import Column
@@ -25,13 +49,13 @@ from memsim.schema import Column
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-WRITTEN = "scenario.json"
-"""The scenario as it was understood: machine file and overrides are in it."""
-
 
 @dataclass(frozen=True)
 class Run:
-    """A run that is complete on disk; tables are read when they are asked for."""
+    """A run that is complete on disk; tables are read when they are asked for.
+
+    All that reads a file raises InputError if it was changed since memsim wrote it.
+    """
 
     folder: Path
 
@@ -40,16 +64,33 @@ class Run:
         """Versions, seeds, trials, host and times."""
         return read_manifest(self.folder)
 
+    def content(self, name: str) -> bytes:
+        """Return one of the files of the manifest, as memsim wrote it."""
+        wanted = self.manifest["files"][name]
+        content = read_whole(self.folder / name, AGAIN)
+        if digests({name: content})[name] != wanted:
+            raise self._refusal(name, "was changed since memsim wrote it")
+        return content
+
     @cached_property
     def scenario(self) -> Scenario:
         """The scenario, as it was understood when the run began."""
-        written = json.loads((self.folder / WRITTEN).read_bytes())
-        return Scenario.from_written(
-            written,
-            self.manifest["directory"],
-            tuple(self.manifest["inputs"].items()),
-            tuple(PluginSource(**plugin) for plugin in self.manifest["plugins"]),
-        )
+        manifest = self.manifest
+        try:
+            scenario = Scenario.from_written(
+                from_json(self.content(WRITTEN)),
+                manifest["directory"],
+                tuple(manifest["inputs"].items()),
+                tuple(PluginSource(**plugin) for plugin in manifest["plugins"]),
+            )
+            source = self.content(SOURCE).decode()
+        except (ValueError, TypeError) as error:
+            raise self._refusal(WRITTEN, f"is no scenario: {_first_line(error)}") from None
+        overrides = tuple(manifest["overrides"])
+        scenario = scenario.model_copy(update={"source": source, "overrides": overrides})
+        if scenario.text_hash != manifest["text_hash"]:
+            raise self._refusal(WRITTEN, f"is not the scenario of {MANIFEST}")
+        return scenario
 
     @cached_property
     def metric_columns(self) -> dict[str, Column]:
@@ -59,23 +100,22 @@ class Run:
     @cached_property
     def trials(self) -> DataFrame:
         """A row for each trial: policy, axes, seed, status, every metric."""
-        columns = {**self.metric_columns, **_named(tables.SEED, *tables.STATUS)}
-        return self._table("trials", columns)
+        return self._table("trials")
 
     @cached_property
     def high_order(self) -> DataFrame:
         """A row for each group of like attempts to get a block."""
-        return self._table("high_order", _named(tables.SEED, *tables.HIGH_ORDER))
+        return self._table("high_order")
 
     @cached_property
     def vmstat(self) -> DataFrame:
         """A row for each counter of each trial."""
-        return self._table("vmstat", _named(tables.SEED, *tables.VMSTAT))
+        return self._table("vmstat")
 
     @cached_property
     def timeline(self) -> DataFrame:
         """A row for each zone at each sampled instant of each trial."""
-        return self._table("timeline", {})
+        return self._table("timeline")
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -88,26 +128,89 @@ class Run:
         return sum(trial["status"] == "failed" for trial in self.manifest["trials"])
 
     def trial_rows(self) -> list[dict[str, str]]:
-        """Return the rows of trials.csv as they stand there."""
-        with (self.folder / "trials.csv").open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+        """Return the rows of the trials table: a number is text or, if there is none, empty."""
+        return [dict(row) for row in self._trial_rows]
 
-    def _table(self, name: str, columns: Mapping[str, Column]) -> DataFrame:
+    @cached_property
+    def _trial_rows(self) -> list[dict[str, str]]:
+        """The rows, with policies and points as the manifest has them: without escapes."""
+        content = self.content(TRIALS_TABLE)
+        columns = self._columns("trials")
+        trials = self.manifest["trials"]
+        try:
+            heads, *rows = [
+                *csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
+            ] or [[]]
+            if heads != [csv_text(column.name) for column in columns]:
+                raise ValueError("its columns are others")
+            if any(len(row) != len(heads) for row in rows):
+                raise ValueError("its rows are not of one length")
+            keys = [_keys(trial) for trial in trials]
+            if [row[: len(keys[0])] for row in rows] != keys:
+                raise ValueError("its trials are others")
+            for number, column in enumerate(columns):
+                if column.dtype != "str":
+                    _check_numbers([row[number] for row in rows if row[number]])
+        except (ValueError, csv.Error) as error:
+            message = f"does not go with {MANIFEST}: {error}"
+            raise self._refusal(TRIALS_TABLE, message) from None
+        names = [column.name for column in columns]
+        named = [dict(zip(names, row, strict=True)) for row in rows]
+        for row, trial in zip(named, trials, strict=True):
+            row |= {"policy": trial["policy"], **trial["point"]}
+        return named
+
+    def _columns(self, name: TableName) -> tuple[Column, ...]:
+        return declared(name, self.axes, self.metric_columns)
+
+    def table_file(self, name: TableName) -> str:
+        """Name the file of a table."""
+        names: list[str] = [*self.manifest["files"]]
+        return next(file for file in names if file.partition(".")[0] == name)
+
+    def _table(self, name: TableName) -> DataFrame:
         import pandas
+        import pyarrow
 
-        if f"{name}.parquet" in self.manifest["files"]:
-            return pandas.read_parquet(self.folder / f"{name}.parquet")
-        kinds = {"int64": "Int64", "float64": "float64", "str": "object"}
-        path = self.folder / f"{name}.csv"
-        present = pandas.read_csv(path, nrows=0).columns
-        dtypes = {c: kinds[columns[c].dtype] if c in columns else "object" for c in present}
-        text = [c for c in present if dtypes[c] == "object"]
-        table = pandas.read_csv(path, dtype=dtypes)
-        return table.fillna(dict.fromkeys(text, ""))
+        file, columns = self.table_file(name), self._columns(name)
+        content = io.BytesIO(self.content(file))
+        names = [csv_text(column.name) for column in columns]
+        try:
+            if file.endswith(".parquet"):
+                table = pandas.read_parquet(content)
+            else:
+                kinds = {"int64": "Int64", "float64": "float64", "str": "str"}
+                dtypes = dict(zip(names, (kinds[c.dtype] for c in columns), strict=True))
+                blank = {name: [""] for name, dtype in dtypes.items() if dtype != "str"}
+                # A policy may be called NA.
+                table = pandas.read_csv(
+                    content, dtype=dtypes, na_values=blank, keep_default_na=False
+                )
+            if list(table.columns) != names:
+                raise ValueError("its columns are others")
+        except (ValueError, OSError, LookupError, TypeError, ArithmeticError,
+                pyarrow.ArrowException) as error:  # fmt: skip
+            message = f"is no table of memsim's: {_first_line(error)}"
+            raise self._refusal(file, message) from None
+        return table
+
+    def _refusal(self, name: str, message: str) -> InputError:
+        return InputError([Problem(str(self.folder / name), 0, 0, message, AGAIN)])
 
 
-def _named(*columns: Column) -> dict[str, Column]:
-    return {column.name: column for column in columns}
+def _keys(trial: Mapping[str, Any]) -> list[str]:
+    """Return the first cells of a trial's row: policy, point, seed, status."""
+    at = [csv_text(text) for text in (trial["policy"], *trial["point"].values())]
+    return [*at, str(trial["seed"]), trial["status"]]
+
+
+def _check_numbers(cells: list[str]) -> None:
+    if not all(map(math.isfinite, map(float, cells))):
+        raise ValueError("a cell is no number")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:200]
 
 
 def is_complete(folder: Path) -> bool:
@@ -117,7 +220,12 @@ def is_complete(folder: Path) -> bool:
 
 def begin(folder: Path, scenario: Scenario) -> None:
     """Say in the folder of a run what is about to be simulated; ``save`` takes that away."""
-    about = {"scenario": scenario.name, "trials": [trial.name for trial in scenario.trials()]}
+    about = {
+        "schema_version": SCHEMA_VERSION,
+        "scenario": scenario.name,
+        "trials": [trial.name for trial in scenario.trials()],
+    }
+    refuse_links(folder.parents[1], folder)
     write_whole(folder / UNFINISHED, canonical_json(about).encode() + b"\n")
 
 
@@ -126,47 +234,55 @@ def save(
 ) -> None:
     """Write the tables of a run, and the manifest at the end.
 
-    The large tables of a sweep, a scenario with axes, are Parquet, all others CSV. ``about`` is
-    what only the manifest says: times, and how the run was carried out.
+    ``about`` is what only the manifest says: times, and how the run was carried out.
     """
-    written = canonical_json(scenario.written)
+    files = files_of(scenario, finished)
+    write_run(folder, files, make_manifest(scenario, finished, files, about))
+
+
+def write_run(folder: Path, files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> None:
+    """Write the files of a run, the manifest last; raises InputError."""
+    refuse_links(folder.parents[1], folder)
+    described = json.dumps(manifest, indent=2).encode() + b"\n"
+    write_all({folder / name: content for name, content in {**files, MANIFEST: described}.items()})
+    with writing(folder / UNFINISHED):
+        (folder / UNFINISHED).unlink(missing_ok=True)
+
+
+def files_of(scenario: Scenario, finished: tables.Finished) -> dict[str, bytes]:
+    """Return what is written of a run by file name, the manifest aside.
+
+    The large tables of a sweep, a scenario with axes, are Parquet, all others CSV.
+    """
     files = {
-        "scenario.yaml": (scenario.source or written).encode(),
-        WRITTEN: written.encode() + b"\n",
-        "trials.csv": tables.trials_table(finished).to_csv(),
+        **scenario_files(scenario),
+        TRIALS_TABLE: tables.trials_table(finished).to_csv(),
         "timeline.parquet": tables.timeline_table(finished).to_parquet(),
     }
-    large = {
-        "high_order": tables.high_order_table(finished),
-        "vmstat": tables.vmstat_table(finished),
-    }
-    for name, table in large.items():
+    makers = {"high_order": tables.high_order_table, "vmstat": tables.vmstat_table}
+    for name in LARGE_TABLES:
+        table = makers[name](finished)
         if scenario.axes:
             files[f"{name}.parquet"] = table.to_parquet()
         else:
             files[f"{name}.csv"] = table.to_csv()
-    for name, content in files.items():
-        write_whole(folder / name, content)
-    manifest = make_manifest(scenario, finished, files, about)
-    write_whole(folder / MANIFEST, json.dumps(manifest, indent=2).encode() + b"\n")
-    (folder / UNFINISHED).unlink(missing_ok=True)
+    return files
+
+
+def scenario_files(scenario: Scenario) -> dict[str, bytes]:
+    """Return the scenario as it was written, and as it was understood."""
+    # Not sorted: policies and axes have an order.
+    written = json.dumps(scenario.written, separators=(",", ":"))
+    return {
+        SOURCE: (scenario.source or written).encode(),
+        WRITTEN: written.encode() + b"\n",
+    }
 
 
 def read_results(folder: Path | str) -> Run:
     """Read the results of a run from its folder; raises InputError if they are not all there."""
     run = Run(Path(folder))
-    _check_trials(run)
+    place = Path(os.path.abspath(run.folder))
+    refuse_links(place.parents[min(1, len(place.parents) - 1)], place)
+    run.trial_rows()
     return run
-
-
-def _check_trials(run: Run) -> None:
-    """Insist that the table has the trials of the manifest; raises InputError."""
-    keys = ("policy", "seed", "status", "error")
-    try:
-        wanted = [(t["policy"], str(t["seed"]), t["status"]) for t in run.manifest["trials"]]
-        rows = [tuple(row[key] for key in (*keys, *run.axes)) for row in run.trial_rows()]
-    except (OSError, ValueError, LookupError, TypeError, csv.Error):
-        wanted, rows = [("", "", "")], []
-    if [row[:3] for row in rows] != wanted:
-        message = "the trials in trials.csv are not those of manifest.json"
-        raise InputError([Problem(str(run.folder), 0, 0, message, AGAIN)])

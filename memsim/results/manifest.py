@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import from_json
 
 from memsim import __version__, plugins
 from memsim.errors import InputError, Problem
-from memsim.results.store import MANIFEST, SCHEMA_VERSION
+from memsim.results.store import MANIFEST, SCHEMA_VERSION, UNFINISHED, read_whole
 from memsim.results.tables import Finished
 from memsim.scenario import Scenario, engine_digest
+from memsim.scenario.content import sources_digest
 
 AGAIN = "memsim run --force writes it again"
+WRITTEN, SOURCE, TRIALS_TABLE = "scenario.json", "scenario.yaml", "trials.csv"
+"""The scenario as it was understood, with machine file and overrides; and as it was written."""
+LARGE_TABLES = ("high_order", "vmstat")
+"""Parquet in a sweep, a scenario with axes; else CSV."""
 LIBRARIES = ("numba", "numpy", "pyarrow", "pydantic", "scipy")
 
 
@@ -26,21 +33,14 @@ def make_manifest(
     scenario: Scenario, finished: Finished, files: Mapping[str, bytes], about: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Describe a run whose ``files`` are written; ``about`` is how it was carried out."""
+    kinds = sorted({spec.kind for spec in scenario.workloads.values()})
     return {
-        "schema_version": SCHEMA_VERSION,
-        "memsim": __version__,
-        "python": platform.python_version(),
-        "libraries": {name: version(name) for name in LIBRARIES},
-        "host": {
-            "name": platform.node(),
-            "system": platform.platform(),
-            "machine": platform.machine(),
-            "cpus": os.cpu_count(),
-        },
+        **made_here(),
         "scenario": scenario.name,
         "title": scenario.title,
         "content_hash": scenario.content_hash,
         "text_hash": scenario.text_hash,
+        "simulator": sources_digest("", tuple(kinds)),
         "engine": {name: engine_digest(scenario, name) for name in scenario.policies},
         "directory": str(Path(scenario.directory).resolve()),
         "overrides": list(scenario.overrides),
@@ -51,7 +51,7 @@ def make_manifest(
         "axes": list(scenario.axes),
         "seeds": list(scenario.seeds),
         "columns": {name: asdict(column) for name, column in plugins.metric_columns().items()},
-        "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+        "files": digests(files),
         "trials": [
             {
                 "name": trial.name,
@@ -68,24 +68,160 @@ def make_manifest(
     }
 
 
+def made_here() -> dict[str, Any]:
+    """Say which memsim, on which computer, writes a manifest."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "memsim": __version__,
+        "python": platform.python_version(),
+        "libraries": {name: version(name) for name in LIBRARIES},
+        "host": {
+            "name": platform.node(),
+            "system": platform.platform(),
+            "machine": platform.machine(),
+            "cpus": os.cpu_count(),
+        },
+    }
+
+
+def digests(files: Mapping[str, bytes]) -> dict[str, str]:
+    """SHA-256 of each file by name."""
+    return {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+
+
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Read the manifest of a run; raises InputError for one that is not there or no good."""
     path = folder / MANIFEST
-    try:
-        manifest = json.loads(path.read_bytes())
-    except FileNotFoundError:
+    if not path.exists():
         hint = "give the folder of one run, results/<scenario>/<run>"
-        raise InputError([Problem(str(path), 0, 0, "there is no such file", hint)]) from None
-    except OSError as error:
-        raise InputError([Problem(str(path), 0, 0, f"cannot be read: {error.strerror}")]) from None
+        if (folder / UNFINISHED).exists():
+            raise _refusal(
+                folder, "this run is not finished", "the same memsim run goes on with it"
+            )
+        raise _refusal(path, "there is no such file", hint)
+    try:
+        manifest = from_json(read_whole(path), allow_inf_nan=False)
     except ValueError as error:
-        raise InputError([Problem(str(path), 0, 0, f"is no JSON: {error}", AGAIN)]) from None
+        raise _refusal(path, f"is no JSON: {error}") from None
     if not isinstance(manifest, dict):
-        raise InputError([Problem(str(path), 0, 0, "is no manifest of a run", AGAIN)])
-    found = manifest.get("schema_version")
-    if found != SCHEMA_VERSION:
-        message = f"expected results of version {SCHEMA_VERSION}, found version {found}"
-        newer = isinstance(found, int) and found > SCHEMA_VERSION
-        hint = "update memsim" if newer else AGAIN
-        raise InputError([Problem(str(path), 0, 0, message, hint)])
+        raise _refusal(path, "is no manifest of a run")
+    _check_version(path, manifest.get("schema_version"))
+    try:
+        _Manifest.model_validate(manifest)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))[:100]
+        raise _refusal(path, f"{place}: {first['msg']}") from None
+    fault = _inconsistency(manifest)
+    if fault:
+        raise _refusal(path, fault)
     return manifest
+
+
+def _refusal(path: Path, message: str, hint: str = AGAIN) -> InputError:
+    return InputError([Problem(str(path), 0, 0, message, hint)])
+
+
+def _check_version(path: Path, found: object) -> None:
+    if type(found) is int and found == SCHEMA_VERSION:
+        return
+    message = f"expected results of version {SCHEMA_VERSION}, found "
+    if type(found) is not int or found < 1:
+        raise _refusal(path, message + "no version")
+    message += f"version {found}" if found < 1_000_000 else "a later version"
+    if found > SCHEMA_VERSION:
+        raise _refusal(path, message, "update memsim: a later one wrote this")
+    hint = "memsim run writes today's beside it, memsim results rm removes this"
+    raise _refusal(path, message, hint)
+
+
+def _inconsistency(manifest: Mapping[str, Any]) -> str:
+    """Say what in a manifest does not belong together; empty if all does."""
+    policies, axes = set(manifest["policies"]), manifest["axes"]
+    seeds, trials = set(manifest["seeds"]), manifest["trials"]
+    for number, trial in enumerate(trials):
+        if trial["policy"] not in policies or trial["seed"] not in seeds:
+            return f"trials.{number}: policy or seed is not one of the run"
+        if list(trial["point"]) != axes:
+            return f"trials.{number}: point: expected a value on each axis"
+    if len({trial["name"] for trial in trials}) != len(trials):
+        return "trials: two have the same name"
+    if set(manifest["engine"]) != policies:
+        return "engine: expected a digest for each policy"
+    if set(manifest["files"]) not in (file_names(axes=()), file_names(axes=("x",))):
+        return "files: expected those of a run"
+    return ""
+
+
+def file_names(axes: Sequence[str]) -> set[str]:
+    """Name the files of a run, the manifest aside."""
+    end = "parquet" if axes else "csv"
+    large = {f"{name}.{end}" for name in LARGE_TABLES}
+    return {WRITTEN, SOURCE, TRIALS_TABLE, "timeline.parquet", *large}
+
+
+class _Shape(BaseModel):
+    """What a part of a manifest must say."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+_Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+_Number = Annotated[int, Field(ge=0, lt=1 << 63)]
+_Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Column(_Shape):
+    name: str
+    unit: str
+    doc: str
+    better: Literal["higher", "lower", "neither"]
+    tolerance: _Amount
+    dtype: Literal["int64", "float64", "str"]
+
+
+class _Plugin(_Shape):
+    folder: str
+    name: str
+    path: str
+    sha256: _Digest
+
+
+class _Trial(_Shape):
+    name: _Digest
+    policy: str
+    point: dict[str, str]
+    seed: _Number
+    status: Literal["ok", "failed"]
+    parts: dict[str, str]
+
+
+class _Manifest(_Shape):
+    # How a run was carried out may say more.
+    model_config = ConfigDict(extra="allow")
+
+    schema_version: int
+    memsim: str
+    python: str
+    libraries: dict[str, str]
+    host: dict[str, str | int | None]
+    scenario: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$")]
+    title: str
+    content_hash: _Digest
+    text_hash: _Digest
+    simulator: _Digest
+    engine: dict[str, _Digest]
+    directory: str
+    overrides: list[str]
+    inputs: dict[str, _Digest]
+    plugins: list[_Plugin]
+    policies: Annotated[list[str], Field(min_length=1)]
+    profiles: list[str]
+    axes: list[str]
+    seeds: Annotated[list[_Number], Field(min_length=1)]
+    columns: dict[str, _Column]
+    files: dict[str, _Digest]
+    trials: Annotated[list[_Trial], Field(min_length=1)]
+    notes: list[str]
+    started: str
+    wall_time_s: _Amount

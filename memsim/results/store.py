@@ -11,8 +11,9 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -41,19 +42,45 @@ def run_folder(root: Path, scenario: Scenario) -> Path:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file that others see complete or not at all; raises InputError if that fails."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    with _writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            draft.write_bytes(content)
-            draft.replace(path)
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise
+    write_all({path: content})
+
+
+def write_all(files: Mapping[Path, bytes]) -> None:
+    """Write files in this order; raises InputError if that fails.
+
+    Others see each complete or not at all. Where there is no room for all, all stay as they were.
+    """
+    drafts: dict[Path, Path] = {}
+    try:
+        for path, content in files.items():
+            drafts[path] = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+            with writing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                drafts[path].write_bytes(content)
+        for path, draft in drafts.items():
+            with writing(path):
+                draft.replace(path)
+    except BaseException:
+        for draft in drafts.values():
+            with suppress(OSError):
+                draft.unlink()
+        raise
+
+
+def read_whole(path: Path, hint: str = "") -> bytes:
+    """Read a file of results; raises InputError if that fails."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise OSError(errno.EINVAL, "it is no file")
+        return path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError([Problem(str(path), 0, 0, f"cannot be read: {reason}", hint)]) from None
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the system refuses into an InputError that names the path."""
     try:
         yield
     except OSError as error:
@@ -63,7 +90,7 @@ def _writing(path: Path) -> Iterator[None]:
 
 def check_place(folder: Path) -> None:
     """Raise InputError if nothing can be written below a folder, which need not exist yet."""
-    with _writing(folder):
+    with writing(folder):
         nearest = next(place for place in (folder, *folder.parents) if place.exists())
         if not nearest.is_dir():
             raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
@@ -91,8 +118,12 @@ class TrialStore:
 
     def get(self, trial: Trial) -> Kept | None:
         """Return a trial that was kept, None if there is none that can be read."""
+        return self.named(trial.name)
+
+    def named(self, name: str) -> Kept | None:
+        """Return the trial of a name as ``get`` does."""
         try:
-            return _kept().validate_json(_unsealed(self.path(trial.name).read_bytes()))
+            return _kept().validate_json(_unsealed(self.path(name).read_bytes()))
         except (OSError, ValueError, ValidationError):
             return None
 

@@ -234,10 +234,35 @@ class Scenario(ScenarioText):
             include=set(ScenarioText.model_fields),
         )
 
+    @cached_property
+    def policy_parts(self) -> dict[str, dict[str, str]]:
+        """SHA-256 of each part of what decides the outcome of a policy's trials but point and seed.
+
+        Other policies and the seeds do not.
+        """
+        common = {
+            "machine": self.machine.canonical,
+            "workloads": {name: spec.canonical for name, spec in self.workloads.items()},
+            "events": [event.canonical for event in self.events],
+            "duration": self.duration,
+            "input files": self.inputs,
+        }
+        shared = {name: sha256(part) for name, part in common.items()}
+        return {
+            name: {
+                **shared,
+                "policy": sha256([name, spec.canonical]),
+                "engine": sha256(engine_digest(self, name)),
+            }
+            for name, spec in self.policies.items()
+        }
+
     @property
     def text_hash(self) -> str:
         """SHA-256 of what the scenario says and of its input files, whatever simulates it."""
-        return sha256([canonical_json(self.written), self.inputs])
+        # Canonical text knows no order, but tables have one, and the first policy is the baseline.
+        order = [list(self.policies), list(self.axes)]
+        return sha256([canonical_json(self.written), order, self.inputs])
 
     @property
     def content_hash(self) -> str:
@@ -268,10 +293,7 @@ class Scenario(ScenarioText):
 
     def with_seeds(self, seeds: tuple[int, ...]) -> Scenario:
         """Take other seeds instead of the scenario's."""
-        fields = self.model_fields_set | {"seeds"}
-        changed = self.model_copy(update={"seeds": seeds})
-        changed.__pydantic_fields_set__ = fields
-        return changed
+        return self._with(seeds=seeds)
 
     def only(self, policies: tuple[str, ...]) -> Scenario:
         """Keep these policies, in the scenario's order, and what concerns them."""
@@ -284,7 +306,14 @@ class Scenario(ScenarioText):
             if ".".join(path.split(".")[:2]) not in lost
         }
         expect = tuple(e.text for e in self.expectations if e.policy not in gone)
-        return self.model_copy(update={"policies": kept, "axes": axes, "expect": expect})
+        changed = self._with(policies=kept, axes=axes, expect=expect)
+        changed.__pydantic_fields_set__ &= self.model_fields_set
+        return changed
+
+    def _with(self, **changes: Any) -> Scenario:
+        """Copy all but what is cached."""
+        fields = self.model_fields_set | set(changes)
+        return Scenario.model_construct(fields, **{**dict(self), **changes})
 
     def at(self, values: Mapping[str, JsonValue]) -> Scenario:
         """Put a value at each path, as if it had been written there; the axes are then gone."""
@@ -296,11 +325,13 @@ class Scenario(ScenarioText):
 
     def trials(self) -> Iterator[Trial]:
         """Expand policies x axes x seeds, in this order."""
+        # A trial is sent to where it is carried out; it need not know of all seeds.
+        lean = self.with_seeds(self.seeds[:1])
         points: list[tuple[Point, Scenario]] = []
         for values in itertools.product(*self.axes.values()):
             chosen = dict(zip(self.axes, values, strict=True))
             point = tuple((path, as_text(value)) for path, value in chosen.items())
-            points.append((point, self.at(chosen)))
+            points.append((point, lean.at(chosen)))
         for policy in self.policies:
             for point, scenario in points:
                 for seed in self.seeds:
@@ -329,20 +360,9 @@ class Trial:
 
     @property
     def parts(self) -> dict[str, str]:
-        """SHA-256 of each part of what decides the outcome; other policies and seeds do not."""
-        s = self.scenario
-        parts = {
-            "machine": s.machine.canonical,
-            "workloads": {name: spec.canonical for name, spec in s.workloads.items()},
-            "events": [event.canonical for event in s.events],
-            "duration": s.duration,
-            "policy": [self.policy, self.spec.canonical],
-            "input files": s.inputs,
-            "engine": engine_digest(s, self.policy),
-            "axis point": self.point,
-            "seed": self.seed,
-        }
-        return {name: sha256(part) for name, part in parts.items()}
+        """SHA-256 of each part of what decides the outcome."""
+        own = {"axis point": sha256(self.point), "seed": sha256(self.seed)}
+        return {**self.scenario.policy_parts[self.policy], **own}
 
     @cached_property
     def name(self) -> str:

@@ -1,8 +1,10 @@
 """Tables have declared columns, escaped text, and are read back as they were."""
 
 import csv
+import hashlib
 import io
 import json
+import pathlib
 import shutil
 
 import pytest
@@ -12,9 +14,9 @@ import memsim
 from memsim import plugins
 from memsim.errors import InputError
 from memsim.execute import run
-from memsim.results import read_results
+from memsim.results import begin, read_results
 from memsim.results.answer import answer, shown, verdicts
-from memsim.results.store import TrialStore, run_folder, write_whole
+from memsim.results.store import TrialStore, run_folder, write_all, write_whole
 from memsim.results.tables import Table, csv_text, timeline_table, trials_table, vmstat_table
 from memsim.schema import Column
 from memsim.simulate import TrialResult
@@ -178,7 +180,7 @@ def test_results_are_read_from_their_folder(small_run):
         pytest.param("{", "is no JSON", id="broken"),
         pytest.param("[]", "is no manifest", id="list"),
         pytest.param('{"schema_version": 99}', "update memsim", id="newer"),
-        pytest.param('{"schema_version": 0}', "writes it again", id="older"),
+        pytest.param('{"schema_version": 1}', "memsim run writes today's", id="older"),
     ],
 )
 def test_a_manifest_that_is_no_good_is_one_sentence(tmp_path, content, message):
@@ -188,24 +190,151 @@ def test_a_manifest_that_is_no_good_is_one_sentence(tmp_path, content, message):
         read_results(tmp_path)
 
 
+@pytest.fixture
+def copied(tmp_path, small_run):
+    """A folder of results to damage."""
+    shutil.copytree(small_run.folder, tmp_path / "small/run")
+    return tmp_path / "small/run"
+
+
+def change_manifest(folder, change):
+    manifest = json.loads((folder / "manifest.json").read_text())
+    change(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def replace_file(folder, name, content):
+    """Put other content into a file, and let the manifest say that it is right."""
+    (folder / name).write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    change_manifest(folder, lambda manifest: manifest["files"].update({name: digest}))
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage\n1,2\n", b"\xff\xfe\n"])
+def test_a_changed_table_is_one_sentence(copied, content):
+    (copied / "trials.csv").write_bytes(content)
+    with pytest.raises(InputError, match=r"was changed since memsim wrote it\n.*--force"):
+        read_results(copied)
+
+
+def test_a_table_that_is_gone_is_one_sentence(copied):
+    (copied / "trials.csv").unlink()
+    with pytest.raises(InputError, match="cannot be read: No such file"):
+        read_results(copied)
+
+
+@pytest.mark.parametrize("table", ["high_order", "vmstat", "timeline"])
+def test_other_tables_are_looked_at_when_they_are_asked_for(copied, table):
+    run = read_results(copied)
+    path = copied / run.table_file(table)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InputError, match="was changed since memsim wrote it"):
+        getattr(run, table)
+
+
 @pytest.mark.parametrize(
-    "content",
-    [None, b"", b"garbage\n1,2\n", b"\xff\xfe\n", b"policy,seed,status,error\nnone,1,ok,\n"],
+    ("change", "message"),
+    [
+        pytest.param(lambda t: b"", "columns are others", id="empty"),
+        pytest.param(lambda t: b"\xff", "utf-8", id="bytes"),
+        pytest.param(lambda t: b"policy" + t, "columns are others", id="head"),
+        pytest.param(lambda t: t.replace(b"none,", b"more,"), "trials are others", id="policy"),
+        pytest.param(lambda t: t.replace(b",ok,", b",failed,", 1), "trials are", id="status"),
+        pytest.param(lambda t: t + t.splitlines()[-1] + b"\n", "trials are others", id="one more"),
+        pytest.param(lambda t: t[: t.rindex(b",")] + b"\n", "one length", id="short row"),
+        pytest.param(lambda t: t[: t.rindex(b",")] + b",x\n", "to float", id="text"),
+        pytest.param(lambda t: t[: t.rindex(b",")] + b",inf\n", "no number", id="infinite"),
+        pytest.param(lambda t: t + b'"', "unexpected end", id="open quote"),
+    ],
 )
-def test_a_damaged_table_of_trials_is_one_sentence(tmp_path, small_run, content):
-    folder = tmp_path / "run"
-    shutil.copytree(small_run.folder, folder)
-    (folder / "trials.csv").unlink()
-    if content is not None:
-        (folder / "trials.csv").write_bytes(content)
-    with pytest.raises(InputError, match="are not those of manifest"):
-        read_results(folder)
+def test_a_table_that_its_manifest_does_not_describe_is_one_sentence(copied, change, message):
+    replace_file(copied, "trials.csv", change((copied / "trials.csv").read_bytes()))
+    with pytest.raises(InputError, match=f"does not go with manifest.json: .*{message}"):
+        read_results(copied)
 
 
-def test_a_manifest_without_its_keys_is_one_sentence(tmp_path):
-    (tmp_path / "manifest.json").write_text('{"schema_version": 2}')
-    with pytest.raises(InputError, match="not those of manifest"):
-        read_results(tmp_path)
+@pytest.mark.parametrize("table", ["high_order", "vmstat", "timeline"])
+@pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n", b"PAR1PAR1"])
+def test_what_is_no_table_is_one_sentence(copied, table, content):
+    replace_file(copied, read_results(copied).table_file(table), content)
+    with pytest.raises(InputError, match="is no table of memsim's"):
+        getattr(read_results(copied), table)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(lambda m: m.pop("seeds"), "seeds: Field required", id="missing"),
+        pytest.param(lambda m: m.update(seeds="1"), "seeds: ", id="type"),
+        pytest.param(lambda m: m.update(seeds=[10**30]), "seeds.0: ", id="huge"),
+        pytest.param(lambda m: m.update(scenario="../up"), "scenario: ", id="path"),
+        pytest.param(lambda m: m["files"].update({"../x": "0" * 64}), "files: ", id="file"),
+        pytest.param(lambda m: m["trials"][1].update(policy="x"), "trials.1: policy", id="policy"),
+        pytest.param(lambda m: m["trials"][1].update(point={"x": "1"}), "trials.1: point", id="at"),
+        pytest.param(lambda m: m["trials"].append(m["trials"][0]), "same name", id="twice"),
+        pytest.param(lambda m: m["engine"].clear(), "engine: ", id="engine"),
+        pytest.param(lambda m: m["columns"].update(x={}), "columns.x.name", id="column"),
+        pytest.param(lambda m: m.update(schema_version=True), "found no version", id="bool"),
+        pytest.param(lambda m: m.update(schema_version=10**400), "a later version", id="later"),
+    ],
+)
+def test_a_manifest_of_another_shape_is_one_sentence(copied, change, message):
+    change_manifest(copied, change)
+    with pytest.raises(InputError, match=f"manifest.json: .*{message}"):
+        read_results(copied)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{}", "is no scenario"),
+        (b"[1", "is no scenario"),
+        (None, "is not the scenario of manifest"),
+    ],
+)
+def test_a_scenario_that_is_another_is_one_sentence(copied, content, message):
+    written = (copied / "scenario.json").read_bytes()
+    replace_file(copied, "scenario.json", content or written.replace(b"100ms", b"200ms"))
+    with pytest.raises(InputError, match=f"scenario.json: {message}"):
+        _ = read_results(copied).scenario
+
+
+def test_a_run_that_is_not_finished_says_so(tmp_path):
+    begin(tmp_path / "small/run", small())
+    with pytest.raises(InputError, match=r"not finished\n.*goes on"):
+        read_results(tmp_path / "small/run")
+
+
+def test_a_policy_may_be_called_what_others_take_for_blank(tmp_path):
+    text = SMALL.replace("none: ", "NA: ").replace("mobility: ", "-x: ")
+    done = run(small(text, seeds="1"), out=tmp_path)
+    assert [row["policy"] for row in done.trial_rows()] == ["NA", "-x"]
+    assert list(done.trials.policy) == ["NA", "'-x"]
+    assert None not in answer(done).rows[0].means
+
+
+def test_a_run_says_its_policies_in_their_order(small_run, tmp_path):
+    assert list(small_run.scenario.policies) == ["none", "mobility"]
+    other = SMALL.replace("none: ", "zone: ")
+    swapped = small(other).only(("mobility", "zone"))
+    policies = dict(reversed(swapped.policies.items()))
+    swapped = swapped.model_copy(update={"policies": policies})
+    assert run_folder(tmp_path, swapped) != run_folder(tmp_path, small(other))
+
+
+def test_where_there_is_no_room_for_all_files_all_stay_as_they_were(copied, monkeypatch):
+    before = {path: path.read_bytes() for path in copied.iterdir()}
+    write = pathlib.Path.write_bytes
+
+    def fill(self, content):
+        if content == b"large":
+            raise OSError(28, "No space left on device")
+        return write(self, content)
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", fill)
+    with pytest.raises(InputError, match="cannot be written: No space left"):
+        write_all({copied / "trials.csv": b"small", copied / "vmstat.csv": b"large"})
+    assert {path: path.read_bytes() for path in copied.iterdir()} == before
 
 
 def test_the_answer_is_means_over_seeds(small_run):
