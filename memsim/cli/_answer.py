@@ -66,14 +66,15 @@ def as_markdown(found: Answer) -> str:
     heads = ["metric", *found.policies]
     rows = [[_label(row), *(shown(m, row.column) for m in row.means)] for row in found.rows]
     rule = ["---", *("--:" for _ in found.policies)]
-    return "\n".join(f"| {' | '.join(map(_markdown_text, row))} |" for row in [heads, rule, *rows])
+    return "\n".join(f"| {' | '.join(map(markdown_text, row))} |" for row in [heads, rule, *rows])
 
 
 def _label(row: AnswerRow) -> str:
     return f"{row.metric} ({point_text(row.point)})" if row.point else row.metric
 
 
-def _markdown_text(text: str) -> str:
+def markdown_text(text: str) -> str:
+    """Escape text for a table of GitHub's kind."""
     escaped = visible(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
     return escaped.replace("`", "\\`")
 
@@ -169,14 +170,18 @@ def verdict_line(verdict: Verdict) -> str:
     return visible(f"{text}NOT met: holds in {verdict.held} of {verdict.trials} seeds of {where}")
 
 
+def seeds_text(seeds: Sequence[int]) -> str:
+    """Write seeds as a user would."""
+    text = format_int_set(tuple(seeds))
+    return text if isinstance(text, str) else ",".join(map(str, text))
+
+
 def foot_line(run: Run) -> str:
     """Say where the files are and under which conditions they came to be."""
     manifest = run.manifest
-    seeds = format_int_set(tuple(manifest["seeds"]))
-    listed = seeds if isinstance(seeds, str) else ",".join(map(str, seeds))
     parts = [
         str(run.folder),
-        f"seeds {listed}",
+        f"seeds {seeds_text(manifest['seeds'])}",
         f"memsim {manifest['memsim']}",
         f"{manifest['wall_time_s']:.1f} s",
         ", ".join(manifest["profiles"]),

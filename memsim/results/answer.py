@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from memsim import plugins
 from memsim.results import Run
 from memsim.scenario import Scenario
 from memsim.scenario.expect import Verdict, judge
@@ -53,14 +52,15 @@ def answer(run: Run) -> Answer:
             tuple(_mean([t[name] for t in trials if t["policy"] == p]) for p in policies),
         )
         for point, trials in values.items()
-        for name, column in plugins.metric_columns().items()
-        if _matters(column)
+        for name, column in run.metric_columns.items()
+        if matters(column)
     ]
     telling = {row.metric for row in rows if any(row.means)}
     return Answer(policies, tuple(row for row in rows if row.metric in telling))
 
 
-def _matters(column: Column) -> bool:
+def matters(column: Column) -> bool:
+    """Say whether a metric is worth a line: more or less is better, and no ratio sums it up."""
     went_well = column.unit == "requests" and column.better == "higher"
     return column.better != "neither" and not went_well
 
@@ -76,11 +76,16 @@ def verdicts(run: Run, scenario: Scenario) -> list[Verdict]:
     return [judge(e, rows, ("policy", *run.axes)) for e in scenario.expectations]
 
 
+def is_ratio(column: Column) -> bool:
+    """Say whether a metric is a part of a whole, which people read in percent."""
+    return column.unit == "1" and "ratio" in column.name.split("_")
+
+
 def shown(value: float | None, column: Column) -> str:
     """Write a value as people read it: ratios in percent, bytes with a unit, thousands parted."""
     if value is None:
         return "-"
-    if column.unit == "1" and "ratio" in column.name.split("_"):
+    if is_ratio(column):
         return f"{100 * value:.1f} %"
     if column.unit == "bytes":
         unit = max((u for u in BYTES.items() if u[1] <= max(abs(value), 1)), key=lambda u: u[1])

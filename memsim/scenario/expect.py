@@ -23,8 +23,9 @@ OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
 }
 EXAMPLE = "fallback.events <= 100 in 95% of seeds for mobility"
+METRIC = r"[A-Za-z0-9_]+\.[A-Za-z0-9_]+"
 _GRAMMAR = re.compile(
-    r"\s*(?P<metric>[A-Za-z0-9_]+\.[A-Za-z0-9_]+)\s*(?P<op>>=|<=|==|!=|>|<)\s*(?P<value>\S+)"
+    rf"\s*(?P<metric>{METRIC})\s*(?P<op>>=|<=|==|!=|>|<)\s*(?P<value>\S+)"
     r"(?:\s+in\s+(?P<share>[0-9.]+)%\s+of\s+seeds)?(?:\s+for\s+(?P<policy>[A-Za-z0-9_-]+))?\s*",
     re.ASCII,
 )
@@ -65,13 +66,14 @@ def parse_expectation(text: str) -> Expectation:
     share = split_quantity(match["share"] or "100")
     if share is None or share[0] > 100:
         raise ValueError(f"expected a share from 0% to 100% of seeds, found {match['share']}%")
-    value, unit = _number(match["value"])
+    value, unit = parse_number(match["value"])
     return Expectation(
         text, match["metric"], match["op"], value, unit, share[0] / 100, match["policy"]
     )
 
 
-def _number(text: str) -> tuple[Fraction, str]:
+def parse_number(text: str) -> tuple[Fraction, str]:
+    """Read a number of any unit: its value, and ``bytes``, ``ns``, ``%`` (a part) or nothing."""
     quantity = split_quantity(text.removeprefix("-"))
     if quantity is not None:
         number = -quantity[0] if text.startswith("-") else quantity[0]
