@@ -112,10 +112,10 @@ def parquet_bytes(table: pyarrow.Table) -> bytes:
 # pyarrow.array() would have pyarrow import pandas, a third of a second: hence the buffers.
 
 
-def _numbers(values: Sequence[Value]) -> pyarrow.Array:
+def _numbers(values: Sequence[Any]) -> pyarrow.Array:
     import pyarrow
 
-    numbers = np.array(values, np.int64)
+    numbers = np.fromiter(values, np.int64, len(values))
     return pyarrow.Array.from_buffers(
         pyarrow.int64(), len(numbers), [None, pyarrow.py_buffer(numbers)]
     )
@@ -124,8 +124,8 @@ def _numbers(values: Sequence[Value]) -> pyarrow.Array:
 def _texts(values: Sequence[Any]) -> pyarrow.Array:
     import pyarrow
 
-    number_of: dict[str, int] = {}
-    numbers = np.array([number_of.setdefault(v, len(number_of)) for v in values], np.int32)
+    number_of = {text: number for number, text in enumerate(dict.fromkeys(values))}
+    numbers = np.fromiter(map(number_of.__getitem__, values), np.int32, len(values))
     texts = [csv_text(text).encode() for text in number_of]
     ends = np.cumsum([0, *map(len, texts)]).astype(np.int32)
     buffers = [None, pyarrow.py_buffer(ends), pyarrow.py_buffer(b"".join(texts))]
