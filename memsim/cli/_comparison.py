@@ -141,7 +141,8 @@ def _lines(found: Comparison, rows: Sequence[Row]) -> Iterator[Line]:
     for point, group in groupby(rows, key=lambda row: row.point):
         label = "  " + ", ".join(value for _, value in point) if point else rows[0].metric
         baseline: str | None = None
-        for row in group:
+        listed, equal = _parted(list(group))
+        for row in listed:
             difference, half = change(row)
             text = shown(row.baseline_mean, row.column)
             first = text != baseline
@@ -152,11 +153,21 @@ def _lines(found: Comparison, rows: Sequence[Row]) -> Iterator[Line]:
                 shown(row.mean, row.column),
                 difference,
                 half,
-                "" if row.relative is None else _percent(row.relative),
+                _percent(row.relative) if row.relative else "",
                 "" if row.regret is None else amount(row.regret, row.regret, row.column),
                 verdict_text(row) + (f", {row.n} of {most} pairs" if row.n < most else ""),
             )
             label, baseline = "", text
+        if equal:
+            yield Line("", side="others", verdict="same, in every pair")
+
+
+def _parted(rows: list[Row]) -> tuple[list[Row], list[Row]]:
+    """Part rows from those that are the baseline's in every pair, if these are many."""
+    equal = [row for row in rows if row.difference == 0 and row.half_width == 0]
+    if len(equal) < 2 or len(equal) == len(rows):
+        return rows, []
+    return [row for row in rows if row not in equal], equal
 
 
 def _percent(part: float) -> str:
