@@ -279,10 +279,17 @@ def scenario_files(scenario: Scenario) -> dict[str, bytes]:
     }
 
 
-def read_results(folder: Path | str) -> Run:
-    """Read the results of a run from its folder; raises InputError if they are not all there."""
+def open_run(folder: Path | str) -> Run:
+    """Open the results of a run, whose tables are not looked at; raises InputError."""
     run = Run(Path(folder))
     place = Path(os.path.abspath(run.folder))
     refuse_links(place.parents[min(1, len(place.parents) - 1)], place)
+    _ = run.manifest
+    return run
+
+
+def read_results(folder: Path | str) -> Run:
+    """Read the results of a run from its folder; raises InputError if they are not all there."""
+    run = open_run(folder)
     run.trial_rows()
     return run

@@ -17,7 +17,7 @@ LAYERS = """
     simulate warmup conformance
     load results
     execute
-    compare check
+    compare check verify
     plots
     explain solve fidelity report fit snapshot
     cli
