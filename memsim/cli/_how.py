@@ -49,11 +49,10 @@ class Wanted:
         trial fits into memory, unless ``force`` is set.
         """
         from memsim.execute.estimate import fitted
+        from memsim.execute.executors import How
 
-        how, note = fitted(
-            planned, self.executor, self.jobs, scheduler=self.scheduler,
-            insecure=self.insecure, check=check, force=self.force,
-        )  # fmt: skip
+        wanted = How(self.executor, 1, check, self.scheduler, self.insecure)
+        how, note = fitted(planned, wanted, jobs=self.jobs, force=self.force)
         if note:
             click.echo(f"note: {note}", err=True)
         return how

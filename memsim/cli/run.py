@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,10 +10,9 @@ import click
 
 from memsim.cli._how import Wanted, how_options, watched
 from memsim.cli._plugins import plugin_option
-from memsim.errors import visible
 
 if TYPE_CHECKING:
-    from memsim.results import Run
+    from memsim.scenario import Scenario
 
 UNMET, FAILED = 1, 3
 
@@ -21,13 +21,17 @@ UNMET, FAILED = 1, 3
 @click.argument("scenario", metavar="SCENARIO")
 @click.option("--policy", "policies", multiple=True, metavar="A,B", help="Keep these policies.")
 @click.option("--seeds", metavar="SEEDS", help="Instead of the scenario's seeds: 1..10.")
+@click.option("--point", "points", multiple=True, metavar="PATH=VALUE",
+              help="Keep this value of an axis (repeatable).")  # fmt: skip
+@click.option("--set", "sets", multiple=True, metavar="PATH=VALUE", help="Change one value.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("results"), metavar="DIR",
               help="Where results go (default: results).")  # fmt: skip
-@click.option("--set", "sets", multiple=True, metavar="PATH=VALUE", help="Change one value.")
 @click.option(
     "--format", "form", type=click.Choice(["table", "markdown", "csv", "json"]), default="table"
 )
 @click.option("--check", is_flag=True, help="Verify the allocator's invariants on the way.")
+@click.option("--dry-run", is_flag=True, help="Say what would run and what it needs; run nothing.")
+@click.option("--why", is_flag=True, help="The same, and why each trial would run or not.")
 @how_options
 @plugin_option
 @click.pass_context
@@ -36,10 +40,13 @@ def command(
     scenario: str,
     policies: tuple[str, ...],
     seeds: str | None,
-    out: Path,
+    points: tuple[str, ...],
     sets: tuple[str, ...],
+    out: Path,
     form: str,
     check: bool,
+    dry_run: bool,
+    why: bool,
     wanted: Wanted,
 ) -> None:
     """Simulate a scenario, given by file or by the name of a shipped one, and print the answer.
@@ -48,25 +55,36 @@ def command(
     printed again. Exits with 1 if an expectation is not met, with 3 if a trial failed.
     """
     from memsim.cli._answer import print_answer
+    from memsim.cli._failures import print_failures
     from memsim.cli.warmup import compile_if_cold
+    from memsim.errors import TrialError
     from memsim.execute import plan, run
     from memsim.load import find_scenario, load_scenario
+    from memsim.load.points import at_points
     from memsim.results.answer import answer, verdicts
     from memsim.results.store import TrialStore
 
     names = [name for text in policies for name in text.split(",")]
-    loaded = load_scenario(find_scenario(scenario), sets=sets, policies=names, seeds=seeds)
+    path = find_scenario(scenario)
+    loaded = at_points(load_scenario(path, sets=sets, policies=names, seeds=seeds), points)
     compile_if_cold()
-    planned = plan(loaded, TrialStore(out), cache=wanted.cache and not check)
+    if dry_run or why:
+        _print_plan(loaded, out, form, wanted, check=check, each=why)
+        return
+    planned = plan(loaded, TrialStore(out), cache=wanted.cache, check=check)
     how = wanted.how_for(planned, check=check)
-    with watched(str(out)) as progress:
-        done = run(
-            loaded, out=out, how=how, cache=wanted.cache, force=wanted.force,
-            fail_fast=wanted.fail_fast, watcher=progress,
-        )  # fmt: skip
+    try:
+        with watched(str(out)) as progress:
+            done = run(
+                loaded, out=out, how=how, cache=wanted.cache, force=wanted.force,
+                fail_fast=wanted.fail_fast, watcher=progress, planned=planned,
+            )  # fmt: skip
+    except TrialError:
+        print_failures(progress.failures, loaded, ctx)
+        raise
     judged = verdicts(done, loaded)
     print_answer(form, answer(done), done, loaded, judged)
-    _report_failures(done)
+    print_failures(progress.failures, loaded, ctx)
     if progress.bugs:
         raise progress.bugs[0]
     if done.failed:
@@ -75,8 +93,26 @@ def command(
         ctx.exit(UNMET)
 
 
-def _report_failures(run: Run) -> None:
-    for row in run.trial_rows():
-        if row["status"] == "failed":
-            where = ", ".join([row["policy"], *(row[a] for a in run.axes), f"seed {row['seed']}"])
-            click.echo(f"failed: {visible(where)}: {visible(row['error'])}", err=True)
+def _print_plan(
+    scenario: Scenario, out: Path, form: str, wanted: Wanted, *, check: bool, each: bool
+) -> None:
+    from memsim.cli._plan import print_plan
+    from memsim.errors import InputError
+    from memsim.execute import plan
+    from memsim.execute.estimate import forecast
+    from memsim.execute.history import History
+    from memsim.results.store import TrialStore, run_folder
+
+    store, folder = TrialStore(out), run_folder(out, scenario)
+    history = History(folder.parent)
+    planned = plan(scenario, store, cache=wanted.cache, check=check, history=history)
+    refusal = None
+    try:
+        how = wanted.how_for(planned, check=check)
+    except InputError as too_large:
+        refusal = too_large
+        how = replace(wanted, force=True).how_for(planned, check=check)
+    found = forecast(planned, how, store, history)
+    print_plan(form, scenario, planned, how, found, folder, each=each)
+    if refusal is not None:
+        raise refusal

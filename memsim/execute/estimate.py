@@ -1,30 +1,188 @@
-"""What trials will need, and how many of them this computer can carry out at a time."""
+"""What a run will need, and how many trials this computer can carry out at a time."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
 
-from memsim.execute.executors import Executor, How
+from memsim.errors import InputError, Problem
+from memsim.execute.cost import trial_costs
+from memsim.execute.executors import How
+from memsim.execute.history import History
 from memsim.execute.planning import Planned
+from memsim.results.store import TrialStore
+from memsim.scenario import Trial
+from memsim.units import BYTES
+
+PROCESS_BYTES = 240 << 20
+"""Of a process with all its libraries and kernels, before its first trial."""
+EVENTS_PER_SECOND = 2_500_000
+"""Of one trial on one core, as far as nothing better is known."""
+CONTROL_GROUPS = Path("/sys/fs/cgroup")
+OWN_GROUPS = Path("/proc/self/cgroup")
 
 
 def fitted(
-    planned: Sequence[Planned],
-    executor: Executor,
-    jobs: int | None,
-    *,
-    scheduler: str = "",
-    insecure: bool = False,
-    check: bool = False,
-    force: bool = False,
+    planned: Sequence[Planned], wanted: How, *, jobs: int | None, force: bool = False
 ) -> tuple[How, str]:
-    """Say how to carry out what is planned so that memory suffices, and a note or an empty text.
+    """Say how to carry out what is planned so that memory suffices; and a note, or an empty text.
 
-    Without ``jobs``, as many trials run at a time as there are cores. Raises InputError if not even
-    one fits, unless ``force`` is set.
+    ``wanted`` says all but the number of trials at a time: at the most ``jobs`` run, by default as
+    many as there are cores. Raises InputError if not even one fits, unless ``force`` is set, with
+    which ``jobs`` are not bounded. Nothing is where a scheduler has the trials carried out.
     """
-    missing = sum(one.kept is None for one in planned)
-    wanted = jobs or min(len(os.sched_getaffinity(0)), missing)
-    how = How(executor, max(wanted, 1), check, scheduler, insecure)
-    return how, ""
+    missing = [one.trial for one in planned if one.kept is None]
+    each = max((cost.bytes for cost in trial_costs(missing).values()), default=0)
+    most = jobs or max(min(len(os.sched_getaffinity(0)), len(missing)), 1)
+    how = replace(wanted, jobs=1 if wanted.executor == "serial" else most, trial_bytes=each)
+    if wanted.scheduler or not missing:
+        return how, ""
+    available = available_bytes()
+    room = _room(how, available)
+    if room >= how.jobs or (force and jobs is not None):
+        return how, ""
+    one = size_text(needed_bytes(replace(how, jobs=1)))
+    if room == 0 and not force:
+        message = f"one trial needs about {one}, {size_text(available)} are available"
+        hint = "make the machine or its load smaller, or try it all the same with --force"
+        raise InputError([Problem("memory", 0, 0, message, hint)])
+    note = f"{max(room, 1)} trials at a time, not {jobs}: one needs about {one} of memory"
+    return replace(how, jobs=max(room, 1)), note if jobs is not None else ""
+
+
+def _room(how: How, available: int) -> int:
+    """Return how many trials fit into memory."""
+    if _is_apart(how):
+        return available // (how.trial_bytes + PROCESS_BYTES)
+    return max(available - PROCESS_BYTES, 0) // max(how.trial_bytes, 1)
+
+
+def needed_bytes(how: How) -> int:
+    """Return the memory of as many trials as run at a time, processes included."""
+    return how.jobs * how.trial_bytes + (how.jobs if _is_apart(how) else 1) * PROCESS_BYTES
+
+
+def _is_apart(how: How) -> bool:
+    """Say whether each trial has a process of its own."""
+    return how.executor in ("processes", "dask")
+
+
+def available_bytes() -> int:
+    """Return the memory that can still be taken: this computer's, or its container's if less."""
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    return min([free, *_rooms_of_groups(CONTROL_GROUPS, OWN_GROUPS)])
+
+
+def _rooms_of_groups(root: Path, own: Path) -> Iterator[int]:
+    """Yield what each control group above this process still allows, of version 2 and of 1."""
+    try:
+        lines = own.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, kinds, path = line.split(":", 2)
+        if kinds == "":
+            top, limit, used = root, "memory.max", "memory.current"
+        elif "memory" in kinds.split(","):
+            top, limit, used = root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+        else:
+            continue
+        group = top / path.strip("/")
+        for folder in (group, *group.parents):
+            if folder.is_relative_to(top):
+                yield from _room_of_group(folder, limit, used)
+
+
+def _room_of_group(folder: Path, limit: str, used: str) -> Iterator[int]:
+    try:
+        most, now = (folder / limit).read_text().strip(), int((folder / used).read_text())
+        rows = [row.split() for row in (folder / "memory.stat").read_text().splitlines()]
+    except (OSError, ValueError):
+        return
+    # The kernel gives back the cache of files before it refuses memory.
+    cache = max((int(n) for key, n in rows if key in ("inactive_file", "total_inactive_file")),
+                default=0)  # fmt: skip
+    if most.isdecimal():
+        yield max(int(most) - now + cache, 0)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run will do and need."""
+
+    run: int
+    """Trials that run."""
+    kept: int
+    failed: int
+    """Of those that run: they failed last time."""
+    jobs: int
+    trial_bytes: int
+    """The most that one trial needs."""
+    total_bytes: int
+    """What all that run at a time need, processes included."""
+    available_bytes: int
+    """On this computer."""
+    seconds: float
+    """Wall time; where a scheduler has the trials carried out, of one worker."""
+    source: str
+    """What the time was taken from."""
+
+
+def forecast(planned: Sequence[Planned], how: How, store: TrialStore, history: History) -> Forecast:
+    """Say what it takes to carry out what is planned."""
+    missing = [one.trial for one in planned if one.kept is None]
+    known = _known_seconds(planned, store, history)
+    unknown = [trial for trial in missing if _place(trial) not in known]
+    costs = trial_costs(unknown, events=True)
+    seconds = [known[_place(trial)] for trial in missing if _place(trial) in known]
+    seconds += [cost.events / EVENTS_PER_SECOND for cost in costs.values()]
+    at_a_time = 1 if how.scheduler else how.jobs
+    return Forecast(
+        run=len(missing),
+        kept=len(planned) - len(missing),
+        failed=sum(one.failed for one in planned),
+        jobs=how.jobs,
+        trial_bytes=how.trial_bytes,
+        total_bytes=needed_bytes(how) if missing else 0,
+        available_bytes=available_bytes(),
+        seconds=max([sum(seconds) / at_a_time, *seconds]),
+        source=_source(len(missing), len(unknown)),
+    )
+
+
+def _source(missing: int, guessed: int) -> str:
+    if guessed == 0:
+        return "from earlier trials" if missing else ""
+    return "guessed" if guessed == missing else f"guessed for {guessed} of {missing} trials"
+
+
+def _place(trial: Trial) -> tuple[object, ...]:
+    return trial.policy, trial.point
+
+
+def _known_seconds(
+    planned: Sequence[Planned], store: TrialStore, history: History
+) -> dict[tuple[object, ...], float]:
+    """Return the mean time of a trial, by policy and axis point, as far as any was kept."""
+    known: dict[tuple[object, ...], list[float]] = {}
+    for one in planned:
+        if one.kept is not None:
+            known.setdefault(_place(one.trial), []).append(one.kept.seconds)
+    for trial in (one.trial for one in planned if one.kept is None):
+        if _place(trial) not in known:
+            earlier = [store.named(name) for name in history.beside(trial)]
+            known[_place(trial)] = [
+                kept.seconds for kept in earlier if kept and kept.result.status == "ok"
+            ]
+    return {place: fmean(seconds) for place, seconds in known.items() if seconds}
+
+
+def size_text(count: int) -> str:
+    """Write a number of bytes with three digits or so: ``1.4 GiB``."""
+    unit = max((u for u in BYTES if BYTES[u] <= max(count, 1)), key=BYTES.__getitem__)
+    return f"{count / BYTES[unit]:.{0 if unit == 'B' else 1}f} {unit}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from memsim.execute.task import Done
 from memsim.execute.watch import Unwatched, Watcher
 from memsim.plugins import PluginTimeout
 from memsim.results import Run, begin, is_complete, read_results, save
-from memsim.results.store import Kept, TrialStore, check_place, run_folder
+from memsim.results.places import refuse_links
+from memsim.results.store import UNFINISHED, Kept, TrialStore, check_place, run_folder
 from memsim.scenario import Scenario, Trial
 from memsim.simulate import TrialResult
 
@@ -29,20 +31,23 @@ def run(
     force: bool = False,
     fail_fast: bool = False,
     watcher: Watcher | None = None,
+    planned: Sequence[Planned] | None = None,
 ) -> Run:
     """Carry out a scenario and save its results below ``out``; return them.
 
     Trials that any earlier run has kept there are not repeated while ``cache`` is set; with
-    ``how.check`` all are, and their invariants verified. What is written is not written again
-    without ``force``. Raises InputError if no trial can be carried out with this input, and with
-    ``fail_fast`` TrialError for the first that fails.
+    ``how.check`` all are, and their invariants verified. ``planned`` is what ``plan`` says of that,
+    if it was asked already. What is written is not written again without ``force``. Raises
+    InputError if no trial can be carried out with this input, and with ``fail_fast`` TrialError for
+    the first that fails.
     """
     how = how or How()
     began, clock = datetime.now(UTC), time.monotonic()
     folder = run_folder(Path(out), scenario)
-    planned = plan(scenario, TrialStore(Path(out)), cache=cache and not how.check)
+    if planned is None:
+        planned = plan(scenario, TrialStore(Path(out)), cache=cache, check=how.check)
     fresh = not how.check and any(one.kept is None for one in planned)
-    writes = fresh or force or not is_complete(folder)
+    writes = fresh or force or not _is_written(folder)
     if writes:
         check_place(folder)
     results = results_of(
@@ -62,6 +67,14 @@ def run(
     return read_results(folder)
 
 
+def _is_written(folder: Path) -> bool:
+    """Say whether the tables of a run are there, and will not change for the trials now kept."""
+    if not is_complete(folder) or (folder / UNFINISHED).exists():
+        return False
+    # A trial that failed then may have been carried out since, by another run.
+    return read_results(folder).failed == 0
+
+
 def results_of(
     scenario: Scenario,
     planned: Sequence[Planned],
@@ -79,9 +92,12 @@ def results_of(
     watcher = watcher or Unwatched()
     watcher.planned(list(planned))
     store, folder = TrialStore(Path(out)), run_folder(Path(out), scenario)
+    refuse_links(Path(out), folder)
     results = {one.trial.name: one.kept.result for one in planned if one.kept is not None}
+    if len(results) < len(planned):
+        check_place(store.folder)
+    keeper = _Keeper(scenario, folder, store, marks=not (how.check and is_complete(folder)))
     refusals: list[InputError] = []
-    begun = False
 
     def missing() -> Iterator[Trial]:
         for one in planned:
@@ -99,18 +115,37 @@ def results_of(
         for done in finished:
             if isinstance(done.error, InputError):
                 refusals.append(done.error)
-            elif done.result.status == "ok" or store.get(done.trial) is None:
-                if not (begun or is_complete(folder)):
-                    begin(folder, scenario)
-                begun = True
-                store.put(done.trial, Kept(done.result, done.seconds))
-            _stop_if_due(done, fail_fast=fail_fast)
+            else:
+                keeper.keep(done)
             results[done.trial.name] = done.result
             watcher.ends(done)
+            _stop_if_due(done, fail_fast=fail_fast)
     if refusals and len(refusals) == len(planned):
         problems = [problem for refusal in refusals for problem in refusal.problems]
         raise InputError(list(dict.fromkeys(problems)))
     return [results[one.trial.name] for one in planned]
+
+
+@dataclass
+class _Keeper:
+    """Keeps what ends."""
+
+    scenario: Scenario
+    folder: Path
+    store: TrialStore
+    marks: bool
+    """The folder of the run is still to be marked as unfinished."""
+
+    def keep(self, done: Done) -> None:
+        """Keep a trial; one that has failed takes the place of none that went well."""
+        if done.result.status == "failed":
+            before = self.store.get(done.trial)
+            if before is not None and before.result.status == "ok":
+                return
+        if self.marks:
+            begin(self.folder, self.scenario)
+            self.marks = False
+        self.store.put(done.trial, Kept(done.result, done.seconds))
 
 
 def _stop_if_due(done: Done, *, fail_fast: bool) -> None:
@@ -118,6 +153,10 @@ def _stop_if_due(done: Done, *, fail_fast: bool) -> None:
     if isinstance(done.error, PluginTimeout):
         raise done.error
     if fail_fast and done.result.status == "failed":
-        raise done.error or TrialError(
-            f"policy {done.trial.policy}, seed {done.trial.seed}: {done.result.error}"
-        )
+        raise done.error or TrialError(f"{where(done.trial)}: {done.result.error}")
+
+
+def where(trial: Trial) -> str:
+    """Say which of a scenario's trials it is."""
+    point = [f"{path} = {value}" for path, value in trial.point]
+    return ", ".join([f"policy {trial.policy}", *point, f"seed {trial.seed}"])

@@ -295,6 +295,10 @@ class Scenario(ScenarioText):
         """Take other seeds instead of the scenario's."""
         return self._with(seeds=seeds)
 
+    def with_axes(self, axes: Mapping[str, tuple[JsonValue, ...]]) -> Scenario:
+        """Take other values on the axes, or other axes."""
+        return self._with(axes=dict(axes))
+
     def only(self, policies: tuple[str, ...]) -> Scenario:
         """Keep these policies, in the scenario's order, and what concerns them."""
         gone = set(self.policies) - set(policies)

@@ -99,6 +99,15 @@ def simulate(
         return TrialResult("failed", "this computer's memory does not suffice")
 
 
+def planned_streams(trial: Trial) -> tuple[int, list[Stream]]:
+    """Return the pages of a trial's machine and what will be asked for; nothing is carried out.
+
+    Raises what ``simulate`` raises, and what it would say in a failed trial.
+    """
+    run = _Run(trial, 0)
+    return sum(zone.present for zone in run.memory.setup.zones), run.streams
+
+
 class _Run:
     """A trial in progress."""
 

@@ -110,7 +110,7 @@ def test_a_failed_trial_is_a_row_and_exits_with_3(desk):
     (desk / "small.yaml").write_text(SMALL + axes)
     result = memsim("small.yaml", "--seeds", "1")
     assert result.exit_code == 3, result.output
-    assert "failed: none, 30000000000/s, seed 1: " in result.stderr
+    assert "failed: policy none, workloads.kern.rate = 30000000000/s, seed 1: " in result.stderr
     assert "\\n" not in result.stderr
     (folder,) = (desk / "results/small").iterdir()
     table = list(csv.DictReader(io.StringIO((folder / "trials.csv").read_text())))
