@@ -136,7 +136,7 @@ def read_baseline(folder: Path) -> Record:
 def _read_about(path: Path) -> About:
     data = _json(path)
     found = data.get("version") if isinstance(data, dict) else None
-    if found != VERSION:
+    if type(found) is not int or found != VERSION:
         newer = isinstance(found, int) and found > VERSION
         message = f"expected a baseline of version {VERSION}, found {describe(found)}"
         refuse(path, message, "update memsim" if newer else AGAIN)
