@@ -9,13 +9,13 @@ from __future__ import annotations
 import ipaddress
 import itertools
 import logging
+import re
 import secrets
 import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from memsim.errors import InputError, Problem, TrialError
 from memsim.execute.executors import How
@@ -32,6 +32,9 @@ except ImportError:
     raise InputError([Problem("dask", 0, 0, "distributed is not installed", _hint)]) from None
 
 SILENCE = logging.CRITICAL + 1
+ADDRESS = re.compile(
+    r"(?P<protocol>tcp|tls)://(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}"
+)
 CONNECT_SECONDS = 10
 WORKER_SECONDS = 60.0
 """How long a run waits for a first worker, or for another when the last has gone."""
@@ -85,7 +88,7 @@ def _local_cluster(workers: int) -> Iterator[distributed.LocalCluster]:
                 host="127.0.0.1",
                 protocol="tcp://",
                 security=distributed.Security(require_encryption=False),
-                dashboard_address=None,
+                scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
                 memory_limit=0,
                 silence_logs=SILENCE,
             )
@@ -95,15 +98,11 @@ def _local_cluster(workers: int) -> Iterator[distributed.LocalCluster]:
 
 def _security(how: How) -> distributed.Security | None:
     """Say how to speak to the scheduler; raises InputError if that would not be safe."""
-    try:
-        url = urlsplit(how.scheduler)
-        host, port = url.hostname, url.port
-    except ValueError:
-        host = port = None
-    if not (host and port and url.scheme in ("tcp", "tls") and url.netloc == how.scheduler[6:]):
+    found = ADDRESS.fullmatch(how.scheduler)
+    if found is None:
         raise _refusal(how, "is no address of a scheduler", "tcp://HOST:PORT or tls://HOST:PORT")
-    if url.scheme == "tcp":
-        if how.insecure or _is_loopback(host):
+    if found["protocol"] == "tcp":
+        if how.insecure or _is_loopback(found["host"].strip("[]")):
             return None
         hint = "use tls:// (docs/cluster.md), or --insecure in a network that you trust"
         raise _refusal(how, "anybody in between could read and change what is sent", hint)
