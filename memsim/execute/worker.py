@@ -22,7 +22,7 @@ from typing import NamedTuple
 from memsim import plugins
 from memsim.errors import InputError, Problem
 from memsim.execute.task import Done, attempt, simulated
-from memsim.scenario import Trial
+from memsim.scenario import Scenario, Trial
 from memsim.scenario.content import digest_path
 from memsim.simulate import TrialResult
 
@@ -100,10 +100,12 @@ def _portable(error: Exception | None) -> Exception | None:
 
 def _here(parcel: Parcel, worker: str) -> Trial:
     """Return the trial as this process sees it; raises InputError if that is another."""
-    scenario = parcel.trial.scenario
+    sent = parcel.trial.scenario
+    # Digests that the runner has computed came along: all but the fields is left behind.
+    fields = {name: getattr(sent, name) for name in Scenario.model_fields}
     if parcel.folder != os.getcwd():
-        directory = os.path.join(parcel.folder, scenario.directory)
-        scenario = scenario.model_copy(update={"directory": directory})
+        fields["directory"] = os.path.join(parcel.folder, sent.directory)
+    scenario = Scenario.model_construct(sent.model_fields_set, **fields)
     trial = replace(parcel.trial, scenario=scenario)
     if trial.name != parcel.name:
         raise _other_sources(worker)
