@@ -68,7 +68,8 @@ def summary(how: How, found: Forecast) -> list[str]:
             "on other computers" if how.scheduler else f"{size_text(found.available_bytes)} here"
         )
         lines.append(f"memory: {most}, {total} ({how.executor}), of {there}")
-        time = f"time: about {duration_text(found.seconds)} ({found.source})"
+        took = f"about {duration_text(found.seconds)}" if found.seconds >= 1 else "under a second"
+        time = f"time: {took} ({found.source})"
         lines.append(time + ", if one worker did it all" * bool(how.scheduler))
     return lines
 

@@ -36,7 +36,7 @@ def fitted(
     """
     missing = [one.trial for one in planned if one.kept is None]
     each = max((cost.bytes for cost in trial_costs(missing).values()), default=0)
-    most = jobs or max(min(len(os.sched_getaffinity(0)), len(missing)), 1)
+    most = jobs or max(min(_cores(), len(missing)), 1)
     how = replace(wanted, jobs=1 if wanted.executor == "serial" else most, trial_bytes=each)
     if wanted.scheduler or not missing:
         return how, ""
@@ -51,6 +51,10 @@ def fitted(
         raise InputError([Problem("memory", 0, 0, message, hint)])
     note = f"{max(room, 1)} trials at a time, not {jobs}: one needs about {one} of memory"
     return replace(how, jobs=max(room, 1)), note if jobs is not None else ""
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
 
 
 def _room(how: How, available: int) -> int:
@@ -137,11 +141,11 @@ def forecast(planned: Sequence[Planned], how: How, store: TrialStore, history: H
     """Say what it takes to carry out what is planned."""
     missing = [one.trial for one in planned if one.kept is None]
     known = _known_seconds(planned, store, history)
-    unknown = [trial for trial in missing if _place(trial) not in known]
+    unknown = [trial for trial in missing if not known[_place(trial)]]
     costs = trial_costs(unknown, events=True)
-    seconds = [known[_place(trial)] for trial in missing if _place(trial) in known]
+    seconds = [fmean(known[_place(trial)]) for trial in missing if known[_place(trial)]]
     seconds += [cost.events / EVENTS_PER_SECOND for cost in costs.values()]
-    at_a_time = 1 if how.scheduler else how.jobs
+    at_a_time = 1 if how.scheduler else min(how.jobs, _cores())
     return Forecast(
         run=len(missing),
         kept=len(planned) - len(missing),
@@ -151,14 +155,15 @@ def forecast(planned: Sequence[Planned], how: How, store: TrialStore, history: H
         total_bytes=needed_bytes(how) if missing else 0,
         available_bytes=available_bytes(),
         seconds=max([sum(seconds) / at_a_time, *seconds]),
-        source=_source(len(missing), len(unknown)),
+        source=_source(sum(map(len, known.values())), len(unknown), len(missing)),
     )
 
 
-def _source(missing: int, guessed: int) -> str:
-    if guessed == 0:
-        return "from earlier trials" if missing else ""
-    return "guessed" if guessed == missing else f"guessed for {guessed} of {missing} trials"
+def _source(kept: int, guessed: int, trials: int) -> str:
+    if guessed == trials:
+        return "guessed" if trials else ""
+    text = f"from {kept} kept trials"
+    return f"{text}, guessed for {guessed} of {trials}" if guessed else text
 
 
 def _place(trial: Trial) -> tuple[object, ...]:
@@ -167,19 +172,19 @@ def _place(trial: Trial) -> tuple[object, ...]:
 
 def _known_seconds(
     planned: Sequence[Planned], store: TrialStore, history: History
-) -> dict[tuple[object, ...], float]:
-    """Return the mean time of a trial, by policy and axis point, as far as any was kept."""
-    known: dict[tuple[object, ...], list[float]] = {}
+) -> dict[tuple[object, ...], list[float]]:
+    """Return what trials took that were kept, by policy and axis point of those that run."""
+    known: dict[tuple[object, ...], list[float]] = {
+        _place(one.trial): [] for one in planned if one.kept is None
+    }
     for one in planned:
-        if one.kept is not None:
-            known.setdefault(_place(one.trial), []).append(one.kept.seconds)
-    for trial in (one.trial for one in planned if one.kept is None):
-        if _place(trial) not in known:
-            earlier = [store.named(name) for name in history.beside(trial)]
-            known[_place(trial)] = [
-                kept.seconds for kept in earlier if kept and kept.result.status == "ok"
-            ]
-    return {place: fmean(seconds) for place, seconds in known.items() if seconds}
+        if one.kept is not None and _place(one.trial) in known:
+            known[_place(one.trial)].append(one.kept.seconds)
+    first = {_place(one.trial): one.trial for one in planned if one.kept is None}
+    for place in (place for place, seconds in known.items() if not seconds):
+        earlier = [store.named(name) for name in history.beside(first[place])]
+        known[place] += [k.seconds for k in earlier if k is not None and k.result.status == "ok"]
+    return known
 
 
 def size_text(count: int) -> str:
