@@ -100,7 +100,7 @@ def read_baseline(folder: Path) -> Record:
     if not (folder / BASELINE).is_file() and (folder / MANIFEST).is_file():
         return record_of(read_results(folder))
     path = folder / BASELINE
-    about = _read_about(path)
+    about = read_about(folder)
     written = _json(folder / WRITTEN)
     scenario = scenario_of(folder / WRITTEN, written, about.inputs)
     says = (about.text_hash, about.scenario, about.policies, about.axes, about.seeds)
@@ -133,7 +133,9 @@ def read_baseline(folder: Path) -> Record:
     return record
 
 
-def _read_about(path: Path) -> About:
+def read_about(folder: Path) -> About:
+    """Read ``baseline.json``; raises InputError."""
+    path = folder / BASELINE
     data = _json(path)
     found = data.get("version") if isinstance(data, dict) else None
     if type(found) is not int or found != VERSION:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from memsim.check.baseline import BASELINE, baseline_for, baselines_in, read_baseline
+from memsim.check.baseline import BASELINE, baseline_for, baselines_in, read_about, read_baseline
 from memsim.check.record import Record, record_of, refuse
 from memsim.check.update import place_of
 from memsim.errors import InputError, Problem
@@ -64,22 +64,34 @@ def targets_of(
     return targets
 
 
-def _all_targets(place: Path) -> Iterable[str]:
-    """Name the scenarios of all baselines."""
+def _all_targets(place: Path) -> list[str]:
+    """Name the scenarios of all baselines; raises InputError with the problems of all."""
     found = baselines_in(place)
     if not found:
         hint = "memsim check SCENARIO --baseline PATH --update makes one"
         refuse(place, "there is no baseline here", hint)
-    texts = []
-    for folder in found.values():
-        refuse_links(place, folder)
-        target = read_baseline(folder).target
-        if not target:
-            hint = "memsim check FILE --baseline PATH, with the file of the scenario"
-            refuse(folder / BASELINE, "does not say which file its scenario is in", hint)
-        shipped = target in shipped_scenarios()
-        texts.append(target if shipped else os.path.normpath(folder / target))
+    texts, problems = [], []
+    for name, folder in found.items():
+        try:
+            refuse_links(place, folder)
+            texts.append(_target_of(name, folder))
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
     return texts
+
+
+def _target_of(name: str, folder: Path) -> str:
+    """Say what to simulate for a baseline; without a name it may be of any scenario, or a run."""
+    about = read_about(folder) if (folder / BASELINE).is_file() else None
+    if about is None or not about.target:
+        hint = "memsim check FILE --baseline PATH, with the file of the scenario"
+        refuse(folder, "does not say which file its scenario is in", hint)
+    if name not in ("", about.scenario):
+        refuse(folder, f"is a baseline of {about.scenario}: its folder must be called so")
+    shipped = about.target in shipped_scenarios()
+    return about.target if shipped else os.path.normpath(folder / about.target)
 
 
 def _target(text: str, place: Path, out: Path, chosen: Chosen, *, update: bool) -> Target:
