@@ -105,12 +105,12 @@ def _rooms_of_groups(root: Path, own: Path) -> Iterator[int]:
 def _room_of_group(folder: Path, limit: str, used: str) -> Iterator[int]:
     try:
         most, now = (folder / limit).read_text().strip(), int((folder / used).read_text())
-        rows = [row.split() for row in (folder / "memory.stat").read_text().splitlines()]
+        rows = (folder / "memory.stat").read_text().splitlines()
+        stat = {key: int(count) for key, count in (row.split() for row in rows)}
     except (OSError, ValueError):
         return
     # The kernel gives back the cache of files before it refuses memory.
-    cache = max((int(n) for key, n in rows if key in ("inactive_file", "total_inactive_file")),
-                default=0)  # fmt: skip
+    cache = stat.get("total_inactive_file", stat.get("inactive_file", 0))
     if most.isdecimal():
         yield max(int(most) - now + cache, 0)
 
