@@ -7,9 +7,8 @@ ends the check at once, as PluginFault.
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -22,20 +21,19 @@ from memsim.policies import KERNELS, Kernel, kernel_with
 from memsim.policies._validity import tables_of
 from memsim.profiles import PROFILES
 from memsim.rules import vocabulary
+from memsim.rules.axes import axis_findings
 from memsim.rules.findings import Finding, explain
 from memsim.rules.kernel import kernel_findings, pairing_findings
 from memsim.rules.machine import machine_findings
-from memsim.scenario import Event, PolicySpec, ScenarioText, WorkloadSpec, as_text
+from memsim.scenario import Event, PolicySpec, ScenarioText, WorkloadSpec
 from memsim.scenario.expect import Expectation, parse_expectation
 from memsim.scenario.machine import Machine
-from memsim.scenario.paths import Loc, resolve, with_values
+from memsim.scenario.paths import Loc
 from memsim.units import format_duration, parse_duration
 
 MAX_TRIALS = 1_000_000
-MAX_POINTS = 10_000
 MAX_OCCURRENCES = 1_000_000
 MAX_ATTEMPTS = 10_000_000
-AXIS_ROOTS = ("duration", "events", "machine", "policies", "workloads")
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -49,6 +47,10 @@ class Checked:
     inputs: frozenset[str]
 
 
+Memo = dict[tuple[object, ...], Any]
+"""What was found out about like parts in the same check: points of axes have most in common."""
+
+
 @dataclass(frozen=True)
 class Parts:
     """Those parts of a scenario that are sound in themselves."""
@@ -60,6 +62,7 @@ class Parts:
     events: dict[int, Event]
     expect: dict[int, Expectation]
     context: dict[str, Any] = field(repr=False)
+    memo: Memo = field(repr=False)
 
     @property
     def nodes(self) -> range:
@@ -70,10 +73,20 @@ class Parts:
 def check(data: dict[str, Any], directory: str) -> Checked:
     """Find all that is wrong with a scenario; paths in it are relative to ``directory``."""
     inputs: set[str] = set()
-    findings, scenario = _check_one(data, directory, inputs)
+    memo: Memo = {}
+    findings, scenario = _check_one(data, directory, inputs, memo)
     axes = data.get("axes")
     if isinstance(axes, dict):
-        findings += _axis_findings(data, axes, set(findings), directory, inputs)
+        base = {key: value for key, value in data.items() if key != "axes"}
+        names = _names(base)
+
+        def findings_of(changed: dict[str, Any]) -> list[Finding]:
+            parts = _parts(changed, directory, inputs, memo)
+            if _names(changed) == names and _all_sound(parts, changed):
+                return [*_broken_rules(parts)]
+            return _check_one(changed, directory, inputs, memo)[0]
+
+        findings += axis_findings(base, axes, set(findings), findings_of)
     if scenario is not None and scenario.trial_count > MAX_TRIALS:
         message = f"{scenario.trial_count} trials are more than {MAX_TRIALS}"
         findings.append(Finding(("seeds",) if "seeds" in data else (), message, "take fewer seeds"))
@@ -81,39 +94,68 @@ def check(data: dict[str, Any], directory: str) -> Checked:
     return Checked(None if ordered else scenario, ordered, frozenset(inputs))
 
 
+def _names(data: dict[str, Any]) -> list[list[str] | None]:
+    """Return what the mappings call their entries; None for what is no mapping."""
+    values = (data.get(key) for key in ("policies", "workloads"))
+    return [list(value) if isinstance(value, dict) else None for value in values]
+
+
+def _all_sound(parts: Parts, data: dict[str, Any]) -> bool:
+    """Say whether each part of the data that can be on an axis is sound in itself."""
+    if parts.duration is None or parts.machine is None:
+        return False
+    listed: tuple[tuple[object, Sized], ...] = (
+        (data.get("policies", {}), parts.policies),
+        (data.get("workloads", {}), parts.workloads),
+        (data.get("events", []), parts.events),
+    )
+    return all(isinstance(v, dict | list) and len(v) == len(found) for v, found in listed)
+
+
 def _check_one(
-    data: dict[str, Any], directory: str, inputs: set[str]
+    data: dict[str, Any], directory: str, inputs: set[str], memo: Memo
 ) -> tuple[list[Finding], ScenarioText | None]:
-    context: dict[str, Any] = {"directory": directory, "inputs": inputs, "nodes": ()}
     findings: list[Finding] = []
     scenario = None
     try:
-        scenario = _model(ScenarioText, data, context)
+        scenario = _model(ScenarioText, json.dumps(data), _context(directory, inputs))
     except ValidationError as error:
         findings = [*explain(error, vocabulary.text_schema(), data)]
         # An event of another version has keys of its own: only its name is worth a line.
         foreign = {f.loc[:2] for f in findings if f.loc[:1] == ("events",) and f.loc[2:] == ("do",)}
         findings = [f for f in findings if f.loc[:2] not in foreign or f.loc[2:] == ("do",)]
-    parts = _parts(data, context)
-    context["nodes"] = parts.nodes
-    context["max_page_order"] = parts.machine.max_page_order if parts.machine else NR_ORDERS - 1
-    rules = (_machine, _policies, _workloads, _events, _expectations)
-    return findings + [finding for rule in rules for finding in rule(parts)], scenario
+    return [*findings, *_broken_rules(_parts(data, directory, inputs, memo))], scenario
 
 
-def _model(model: type[M], value: object, context: dict[str, Any]) -> M:
-    return model.model_validate_json(json.dumps(value), strict=True, context=context)
+def _broken_rules(parts: Parts) -> Iterator[Finding]:
+    for rule in (_machine, _policies, _workloads, _events, _expectations):
+        yield from rule(parts)
 
 
-def _parts(data: dict[str, Any], context: dict[str, Any]) -> Parts:
-    def sound(model: type[M], items: Iterable[tuple[Any, object]]) -> dict[Any, M]:
-        found = {}
-        for key, value in items:
+def _context(directory: str, inputs: set[str]) -> dict[str, Any]:
+    return {"directory": directory, "inputs": inputs, "nodes": ()}
+
+
+def _model(model: type[M], text: str, context: dict[str, Any]) -> M:
+    return model.model_validate_json(text, strict=True, context=context)
+
+
+def _parts(data: dict[str, Any], directory: str, inputs: set[str], memo: Memo) -> Parts:
+    context = _context(directory, inputs)
+
+    def read(model: type[M], value: object) -> M | None:
+        text = json.dumps(value)
+        if (model, text) not in memo:
             try:
-                found[key] = _model(model, value, context)
+                memo[model, text] = _model(model, text, context)
             except ValidationError:
-                continue
+                memo[model, text] = None
+        found: M | None = memo[model, text]
         return found
+
+    def sound(model: type[M], items: Iterable[tuple[Any, object]]) -> dict[Any, M]:
+        found = ((key, read(model, value)) for key, value in items)
+        return {key: one for key, one in found if one is not None}
 
     def entries(key: str) -> Iterable[tuple[Any, object]]:
         value = data.get(key)
@@ -121,10 +163,10 @@ def _parts(data: dict[str, Any], context: dict[str, Any]) -> Parts:
             return value.items()
         return enumerate(value) if isinstance(value, list) else ()
 
-    machine = sound(Machine, [("machine", data.get("machine"))])
-    return Parts(
+    machine = read(Machine, data.get("machine"))
+    parts = Parts(
         duration=_or_none(parse_duration, data.get("duration")) or None,
-        machine=machine.get("machine"),
+        machine=machine,
         policies=sound(PolicySpec, entries("policies")),
         workloads=sound(WorkloadSpec, entries("workloads")),
         events=sound(Event, entries("events")),
@@ -134,7 +176,11 @@ def _parts(data: dict[str, Any], context: dict[str, Any]) -> Parts:
             if isinstance(text, str) and (understood := _or_none(parse_expectation, text))
         },
         context=context,
+        memo=memo,
     )
+    context["nodes"] = parts.nodes
+    context["max_page_order"] = machine.max_page_order if machine else NR_ORDERS - 1
+    return parts
 
 
 def _or_none(parse: Any, value: object) -> Any:
@@ -164,16 +210,25 @@ def _knobs(
 
 def _policies(parts: Parts) -> Iterator[Finding]:
     for name, spec in parts.policies.items():
-        at: Loc = ("policies", name)
-        found = [*_knobs("policies", spec.placement, at, "placement", spec.options, parts)]
-        yield from found
         profile = spec.profile or (parts.machine.profile if parts.machine else None)
-        if not found and profile is not None:
-            offered = plugins.find("policies", spec.placement).Policy.PROFILES
-            yield from pairing_findings(at, spec.placement, profile, offered)
-            if profile in offered:
-                policy = plugins.build("policies", spec.placement, spec.options)
-                tables_of(spec.placement, policy, _kernel(parts.machine, profile))
+        kernel = None if profile is None else _kernel(parts.machine, profile)
+        key = ("policies", name, spec.canonical, profile, kernel)
+        if key not in parts.memo:
+            parts.memo[key] = [*_policy(("policies", name), spec, profile, kernel, parts)]
+        yield from parts.memo[key]
+
+
+def _policy(
+    at: Loc, spec: PolicySpec, profile: str | None, kernel: Kernel | None, parts: Parts
+) -> Iterator[Finding]:
+    found = [*_knobs("policies", spec.placement, at, "placement", spec.options, parts)]
+    yield from found
+    if not found and profile is not None and kernel is not None:
+        offered = plugins.find("policies", spec.placement).Policy.PROFILES
+        yield from pairing_findings(at, spec.placement, profile, offered)
+        if profile in offered:
+            policy = plugins.build("policies", spec.placement, spec.options)
+            tables_of(spec.placement, policy, kernel)
 
 
 def _kernel(machine: Machine | None, profile: str) -> Kernel:
@@ -186,7 +241,10 @@ def _kernel(machine: Machine | None, profile: str) -> Kernel:
 def _workloads(parts: Parts) -> Iterator[Finding]:
     for name, spec in parts.workloads.items():
         at: Loc = ("workloads", name)
-        yield from _knobs("workloads", spec.kind, at, "kind", spec.params, parts)
+        key = (*at, spec.canonical, parts.nodes, parts.context["max_page_order"])
+        if key not in parts.memo:
+            parts.memo[key] = [*_knobs("workloads", spec.kind, at, "kind", spec.params, parts)]
+        yield from parts.memo[key]
 
 
 def _events(parts: Parts) -> Iterator[Finding]:
@@ -196,7 +254,7 @@ def _events(parts: Parts) -> Iterator[Finding]:
             listed = " and ".join(", ".join(map(str, parts.nodes)).rsplit(", ", 1))
             message = f"node {event.node} does not exist"
             yield Finding((*at, "node"), message, f"nodes are {listed}")
-        largest = parts.machine.max_page_order if parts.machine else NR_ORDERS - 1
+        largest = parts.context["max_page_order"]
         if max(event.orders) > largest:
             message = f"expected orders from 0 to {largest}, found {max(event.orders)}"
             yield Finding((*at, "orders"), message)
@@ -231,90 +289,3 @@ def _expectations(parts: Parts) -> Iterator[Finding]:
         if expectation.policy is not None and expectation.policy not in parts.policies:
             message = f'there is no policy "{expectation.policy}"'
             yield Finding(at, message, suggest(expectation.policy, parts.policies))
-
-
-def _axis_findings(
-    data: dict[str, Any],
-    axes: dict[str, Any],
-    known: set[Finding],
-    directory: str,
-    inputs: set[str],
-) -> list[Finding]:
-    """Hold every value of every axis, and every point, against what holds for the file itself."""
-    base = {key: value for key, value in data.items() if key != "axes"}
-    findings: list[Finding] = []
-    places: dict[str, tuple[Loc, ...]] = {}
-    for path, values in axes.items():
-        at: Loc = ("axes", path)
-        try:
-            places[path] = resolve(base, path)
-        except ValueError as error:
-            findings.append(Finding(at, str(error), getattr(error, "hint", ""), on_key=True))
-            continue
-        refusal = _no_axis(path, places)
-        if refusal is not None:
-            findings.append(refusal)
-            continue
-        for i, value in enumerate(values if isinstance(values, list) else ()):
-            if value in values[:i]:
-                findings.append(Finding((*at, i), f"{as_text(value)} appears twice"))
-            if places[path] == (("machine",),) and isinstance(value, dict) and "like" in value:
-                hint = "--set machine.like=NAME takes another machine"
-                place = (*at, i, "like")
-                findings.append(Finding(place, "a machine file cannot be on an axis", hint, True))
-                continue
-            changed = with_values(base, places[path], value)
-            for found in _check_one(changed, directory, inputs)[0]:
-                if found not in known:
-                    rest = _inside(found.loc, places[path])
-                    findings.append(Finding((*at, i, *rest), found.message, found.hint))
-    if findings or len(axes) < 2 or not all(isinstance(v, list) for v in axes.values()):
-        return findings
-    return _point_findings(base, axes, places, known, directory, inputs)
-
-
-def _no_axis(path: str, places: dict[str, tuple[Loc, ...]]) -> Finding | None:
-    """Say why the last of some axes cannot be one."""
-    at: Loc = ("axes", path)
-    message = f'"{path}" cannot be an axis'
-    if places[path][0][0] not in AXIS_ROOTS:
-        return Finding(at, message, f"axes lie in {', '.join(AXIS_ROOTS)}", True)
-    if places[path] == (("machine", "like"),):
-        return Finding(at, message, f"--set {path}=NAME takes another machine", True)
-    for other in list(places)[:-1]:
-        if any(_inside(a, places[path]) or a in places[path] for a in places[other]):
-            return Finding(at, f'"{path}" overwrites the axis "{other}"', on_key=True)
-    return None
-
-
-def _inside(loc: Loc, places: tuple[Loc, ...]) -> Loc:
-    """Return the rest of a location that lies in one of some places; nothing for others."""
-    return next((loc[len(place) :] for place in places if loc[: len(place)] == place), ())
-
-
-def _point_findings(
-    base: dict[str, Any],
-    axes: dict[str, list[Any]],
-    places: dict[str, tuple[Loc, ...]],
-    known: set[Finding],
-    directory: str,
-    inputs: set[str],
-) -> list[Finding]:
-    """Find the first point whose values are sound one by one but not together."""
-    count = 1
-    for values in axes.values():
-        count *= len(values)
-    if count > MAX_POINTS:
-        return [Finding(("axes",), f"{count} points are more than {MAX_POINTS}", on_key=True)]
-    for point in itertools.product(*axes.values()):
-        changed = base
-        for path, value in zip(axes, point, strict=True):
-            changed = with_values(changed, places[path], value)
-        new = [f for f in _check_one(changed, directory, inputs)[0] if f not in known]
-        if new:
-            values_here = [
-                f"{path} = {as_text(value)}" for path, value in zip(axes, point, strict=True)
-            ]
-            where = ", ".join(values_here)
-            return [Finding(("axes",), f"with {where}: {f.message}", f.hint, True) for f in new]
-    return []
