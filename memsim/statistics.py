@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from scipy.special import stdtr, stdtrit
@@ -54,6 +55,7 @@ class Paired:
         return self.mean / self.deviation if self.deviation else None
 
 
+@lru_cache(maxsize=1 << 14)
 def quantile(n: int, alpha: float = ALPHA) -> float:
     """Two-sided quantile of Student's t for the mean of n values."""
     return -float(stdtrit(n - 1, alpha / 2))
@@ -92,10 +94,11 @@ def step(values: Sequence[float]) -> float:
     differences of one step have a p-value close to 2 / 4^n: the chance with which two coins
     that have nothing to do with each other differ in the same way n times.
     """
-    low = min(values)
-    least = (max(values) - low) * FINEST_STEP
+    # In order, for near the finest step the result would depend on it.
+    low, *others = sorted(set(values))
+    least = (others[-1] - low) * FINEST_STEP if others else 0.0
     found = 0.0
-    for value in values:
+    for value in others:
         gap = value - low
         while gap > least:
             rest = math.fmod(found, gap)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from memsim.compare.agreement import common_columns, differing, refuse_unpaired
 from memsim.compare.choose import choose_metrics, chosen_side
@@ -206,3 +208,14 @@ def _failure_notes(sides: Sequence[Side]) -> list[str]:
         for side, count in counts
         if side.failed
     ]
+
+
+class _Compare(ModuleType):
+    """This module, which is also the public function of its name."""
+
+    def __call__(self, target: Run, *more: Run, **options: Any) -> Comparison:
+        """Compare policies or runs, as the function ``compare`` does."""
+        return compare(target, *more, **options)
+
+
+sys.modules[__name__].__class__ = _Compare

@@ -148,25 +148,27 @@ def nothing_varies(*sides: Mapping[int, Values]) -> bool:
 
 
 def _row(pair: _Pairs, found: Paired | None, margin: float, adjusted: float | None) -> Row:
-    n, column = len(pair.values), pair.column
-    blank = Row(
-        pair.metric, column, pair.point, pair.side, n, pair.lost,
-        None, None, None, None, None, None, None, "not comparable", False, None, None,
-    )  # fmt: skip
-    if found is None:
-        return blank
-    before = _mean(pair.baseline)
-    return replace(
-        blank,
+    column, before = pair.column, _mean(pair.baseline)
+    verdict: Verdict = "not comparable"
+    if found is not None and before is not None:
+        verdict = judge(found, _margin(column, margin, before), adjusted, column.better)
+    return Row(
+        metric=pair.metric,
+        column=column,
+        point=pair.point,
+        side=pair.side,
+        n=len(pair.values),
+        lost=pair.lost,
         baseline_mean=before,
         mean=_mean(pair.values),
-        difference=found.mean,
-        half_width=found.half,
-        deviation=found.deviation,
-        effect=found.effect,
+        difference=found.mean if found else None,
+        half_width=found.half if found else None,
+        deviation=found.deviation if found else None,
+        effect=found.effect if found else None,
         p=adjusted,
-        verdict=judge(found, _margin(column, margin, before), adjusted, column.better),
-        exact=found.exact,
+        verdict=verdict,
+        exact=found is not None and found.exact,
+        more_seeds=None,
         regret=_regret(pair),
     )
 
@@ -183,11 +185,11 @@ def _margin(column: Column, margin: float, baseline_mean: float) -> float:
 
 
 def _regret(pair: _Pairs) -> float | None:
-    if pair.ideal is None or pair.column.better == "neither":
+    best, mean = _mean(pair.ideal or ()), _mean(pair.values)
+    if best is None or mean is None or pair.column.better == "neither":
         return None
-    short = _mean(pair.ideal) - _mean(pair.values)
-    return short if pair.column.better == "higher" else -short
+    return best - mean if pair.column.better == "higher" else mean - best
 
 
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
+def _mean(values: Sequence[float]) -> float | None:
+    return math.fsum(values) / len(values) if values else None
