@@ -105,7 +105,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise _refusal(path, f"is no JSON: {error}") from None
     if not isinstance(manifest, dict):
         raise _refusal(path, "is no manifest of a run")
-    _check_version(path, manifest.get("schema_version"))
+    check_version(path, manifest.get("schema_version"))
     try:
         _Manifest.model_validate(manifest)
     except ValidationError as error:
@@ -122,7 +122,8 @@ def _refusal(path: Path, message: str, hint: str = AGAIN) -> InputError:
     return InputError([Problem(str(path), 0, 0, message, hint)])
 
 
-def _check_version(path: Path, found: object) -> None:
+def check_version(path: Path, found: object) -> None:
+    """Raise InputError if what ``path`` says it is of is not the version that memsim writes."""
     if type(found) is int and found == SCHEMA_VERSION:
         return
     message = f"expected results of version {SCHEMA_VERSION}, found "

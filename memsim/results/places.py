@@ -33,14 +33,21 @@ def refuse_links(root: Path, folder: Path) -> None:
     Looked at are the folder of a run, which need not exist, all on the way to it, its files, and
     the trials that are kept for all runs.
     """
-    real, folder = os.path.realpath(root), Path(os.path.abspath(folder))
-    above = [p for p in folder.parents if Path(os.path.abspath(root)) in p.parents]
+    folder, base = Path(os.path.abspath(folder)), Path(os.path.abspath(root))
+    above = [place for place in folder.parents if base in place.parents]
     for place in (*above, folder, *_entries(folder), root / TRIALS, *_entries(root / TRIALS)):
-        target = os.path.realpath(place) if os.path.islink(place) else real
-        if os.path.commonpath([real, target]) != real:
-            message = f"is a symbolic link out of {root}"
-            hint = f"give the folder that it leads to, or remove the link: {target}"
-            raise InputError([Problem(str(place), 0, 0, message, hint)])
+        refuse_link(root, place)
+
+
+def refuse_link(root: Path, place: Path) -> None:
+    """Raise InputError if a place is a symbolic link that leads out of a folder of results."""
+    if not os.path.islink(place):
+        return
+    real, target = os.path.realpath(root), os.path.realpath(place)
+    if os.path.commonpath([real, target]) != real:
+        hint = f"give the folder that it leads to, or remove the link: {target}"
+        message = f"is a symbolic link out of {root}"
+        raise InputError([Problem(str(place), 0, 0, message, hint)])
 
 
 def runs_below(root: Path) -> list[RunPlace]:
