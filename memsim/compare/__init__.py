@@ -219,3 +219,12 @@ class _Compare(ModuleType):
 
 
 sys.modules[__name__].__class__ = _Compare
+
+
+class _Compare(ModuleType):
+    """This module, which is also the public function of its name."""
+
+    __call__ = staticmethod(compare)
+
+
+sys.modules[__name__].__class__ = _Compare

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -12,8 +12,9 @@ from memsim import plugins, rules
 from memsim.errors import InputError, Problem, suggest
 from memsim.load.document import Document, Mark, read_text, read_yaml
 from memsim.load.machines import with_machine_file
+from memsim.load.policy import Policy
 from memsim.scenario import PluginSource, Scenario
-from memsim.scenario.content import digest_path
+from memsim.scenario.content import canonical_json, digest_path
 from memsim.scenario.paths import resolve
 from memsim.units import describe, parse_int_set
 
@@ -58,17 +59,22 @@ def find_scenario(name_or_path: str) -> Path:
 def load_scenario(
     path: Path,
     *,
+    variants: Mapping[str, Policy] | None = None,
     sets: Sequence[str] = (),
     policies: Sequence[str] = (),
     seeds: str | None = None,
 ) -> Scenario:
     """Read a scenario file with overrides; raises InputError with every problem, sorted.
 
-    ``sets`` are ``path=value`` with values in YAML; ``policies`` keeps only these; ``seeds``
-    replaces the scenario's seeds.
+    ``variants`` are policies that are added, or take the place of those of the same name; ``sets``
+    are ``path=value`` with values in YAML; ``policies`` keeps only these; ``seeds`` replaces the
+    scenario's seeds.
     """
     text = read_text(path)
-    return load_text(text, str(path), str(path.parent), sets=sets, policies=policies, seeds=seeds)
+    return load_text(
+        text, str(path), str(path.parent),
+        variants=variants, sets=sets, policies=policies, seeds=seeds,
+    )  # fmt: skip
 
 
 def load_text(
@@ -76,6 +82,7 @@ def load_text(
     name: str,
     directory: str,
     *,
+    variants: Mapping[str, Policy] | None = None,
     sets: Sequence[str] = (),
     policies: Sequence[str] = (),
     seeds: str | None = None,
@@ -87,6 +94,8 @@ def load_text(
         found = "an empty file" if document.data is None else describe(document.data)
         hint = "memsim new writes a commented scenario to begin with"
         raise InputError([mark.problem(f"expected a mapping, found {found}", hint)])
+    added = {name: _written(policy) for name, policy in (variants or {}).items()}
+    document = _with_variants(document, added)
     likes = [text for text in sets if text.partition("=")[0] in WHICH_MACHINE]
     document, problems = _with_overrides(document, likes, None)
     document, lost = with_machine_file(document, directory, shipped_machines())
@@ -112,11 +121,31 @@ def load_text(
         **dict(checked.scenario),
         directory=directory,
         source=text,
-        overrides=(*sets, *([f"seeds={seeds}"] if seeds is not None else [])),
+        overrides=(
+            *(f"policies.{name}={text}" for name, text in added.items()),
+            *sets,
+            *([f"seeds={seeds}"] if seeds is not None else []),
+        ),
         inputs=tuple((p, digest_path(Path(directory, p))) for p in sorted(checked.inputs)),
         plugins=tuple(PluginSource(f.folder, f.name, f.path, f.sha256) for f in plugins.loaded()),
     )
     return scenario.only(tuple(policies)) if policies else scenario
+
+
+def _written(policy: Policy) -> str:
+    try:
+        return canonical_json(policy.written)
+    except (TypeError, ValueError) as error:
+        message = f"options must be plain data: {error}"
+        raise InputError([Problem("variants", 0, 0, message)]) from None
+
+
+def _with_variants(document: Document, variants: Mapping[str, str]) -> Document:
+    if isinstance(document.data.get("policies"), dict):
+        for name, text in variants.items():
+            flat = _flat(text, Mark(f"variant {name}", 0, 0))
+            document = document.put(("policies", name), flat)
+    return document
 
 
 def _with_overrides(
@@ -162,13 +191,14 @@ class _Load(ModuleType):
         self,
         name_or_path: str | Path,
         *,
+        variants: Mapping[str, Policy] | None = None,
         sets: Sequence[str] = (),
         policies: Sequence[str] = (),
         seeds: str | None = None,
     ) -> Scenario:
         """Read a scenario given by file or by the name of a shipped one, as ``load_scenario``."""
         path = find_scenario(str(name_or_path))
-        return load_scenario(path, sets=sets, policies=policies, seeds=seeds)
+        return load_scenario(path, variants=variants, sets=sets, policies=policies, seeds=seeds)
 
 
 sys.modules[__name__].__class__ = _Load
