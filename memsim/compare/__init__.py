@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from memsim.compare.agreement import common_columns, differing, refuse_unpaired
 from memsim.compare.choose import choose_metrics, chosen_side
@@ -208,17 +208,6 @@ def _failure_notes(sides: Sequence[Side]) -> list[str]:
         for side, count in counts
         if side.failed
     ]
-
-
-class _Compare(ModuleType):
-    """This module, which is also the public function of its name."""
-
-    def __call__(self, target: Run, *more: Run, **options: Any) -> Comparison:
-        """Compare policies or runs, as the function ``compare`` does."""
-        return compare(target, *more, **options)
-
-
-sys.modules[__name__].__class__ = _Compare
 
 
 class _Compare(ModuleType):
