@@ -109,11 +109,15 @@ def remove_(runs: tuple[str, ...], stale: bool, dry_run: bool, yes: bool, out: P
     if dry_run or not (plan.files or plan.trials):
         return
     if not yes:
-        if not sys.stdin.isatty():
+        if not _may_ask():
             raise click.UsageError("nothing is removed without --yes where nobody can be asked")
         click.confirm("Remove them?", abort=True)
     remove(plan)
     click.echo("removed")
+
+
+def _may_ask() -> bool:
+    return sys.stdin.isatty()
 
 
 def _describe(plan: Removal) -> None:

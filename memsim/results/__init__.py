@@ -184,7 +184,11 @@ class Run:
                 blank = {name: [""] for name, dtype in dtypes.items() if dtype != "str"}
                 # A policy may be called NA.
                 table = pandas.read_csv(
-                    content, dtype=dtypes, na_values=blank, keep_default_na=False
+                    content,
+                    dtype=dtypes,
+                    na_values=blank,
+                    keep_default_na=False,
+                    float_precision="round_trip",
                 )
             if list(table.columns) != names:
                 raise ValueError("its columns are others")
