@@ -179,17 +179,7 @@ class Run:
             if file.endswith(".parquet"):
                 table = pandas.read_parquet(content)
             else:
-                kinds = {"int64": "Int64", "float64": "float64", "str": "str"}
-                dtypes = dict(zip(names, (kinds[c.dtype] for c in columns), strict=True))
-                blank = {name: [""] for name, dtype in dtypes.items() if dtype != "str"}
-                # A policy may be called NA.
-                table = pandas.read_csv(
-                    content,
-                    dtype=dtypes,
-                    na_values=blank,
-                    keep_default_na=False,
-                    float_precision="round_trip",
-                )
+                table = _csv_frame(content, dict(zip(names, columns, strict=True)))
             if list(table.columns) != names:
                 raise ValueError("its columns are others")
         except (ValueError, OSError, LookupError, TypeError, ArithmeticError,
@@ -200,6 +190,26 @@ class Run:
 
     def _refusal(self, name: str, message: str) -> InputError:
         return InputError([Problem(str(self.folder / name), 0, 0, message, AGAIN)])
+
+
+def _csv_frame(content: io.BytesIO, columns: Mapping[str, Column]) -> DataFrame:
+    """Read a CSV table; only an empty cell is blank, for a policy may be called NA."""
+    import pandas
+
+    kinds = {"int64": "Int64", "str": "str"}
+    dtypes = {name: kinds[c.dtype] for name, c in columns.items() if c.dtype != "float64"}
+    return pandas.read_csv(
+        content,
+        dtype=dtypes,
+        # pandas's own reading of fractions may be one bit off.
+        converters={name: _fraction for name in columns if name not in dtypes},
+        na_values={name: [""] for name, dtype in dtypes.items() if dtype != "str"},
+        keep_default_na=False,
+    )
+
+
+def _fraction(cell: str) -> float:
+    return float(cell) if cell else math.nan
 
 
 def _keys(trial: Mapping[str, Any]) -> list[str]:

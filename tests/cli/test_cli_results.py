@@ -298,7 +298,7 @@ folder, exported = sys.argv[1:]
 with open(f"{folder}/manifest.json") as file:
     manifest = json.load(file)
 read = {
-    "csv": lambda path: pandas.read_csv(path, float_precision="round_trip"),
+    "csv": pandas.read_csv,
     "parquet": pandas.read_parquet,
     "json": lambda path: pandas.read_json(path, precise_float=True),
 }
