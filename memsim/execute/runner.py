@@ -153,7 +153,7 @@ def _stop_if_due(done: Done, *, fail_fast: bool) -> None:
     if isinstance(done.error, PluginTimeout):
         raise done.error
     if fail_fast and done.result.status == "failed":
-        raise done.error or TrialError(f"{where(done.trial)}: {done.result.error}")
+        raise done.error or TrialError(f"stopped: {where(done.trial)}: {done.result.error}")
 
 
 def where(trial: Trial) -> str:
