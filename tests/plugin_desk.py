@@ -23,11 +23,15 @@ def memsim(*args):
 
 
 def one_message(result, code=2):
-    """The only problem that a command tells, without its hint; no trace-back, no plug-in left."""
+    """The only problem that a command tells, without hint and command; nothing else is left."""
     assert result.exit_code == code, result.output
     assert "Traceback" not in result.output
     assert plugins.loaded() == ()
-    lines = [line for line in result.stderr.splitlines() if not line.startswith("  hint: ")]
+    lines = [
+        line
+        for line in result.stderr.splitlines()
+        if not line.startswith(("  hint: ", "  again: "))
+    ]
     assert len(lines) == 1, lines
     return lines[0]
 

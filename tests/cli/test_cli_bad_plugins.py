@@ -163,8 +163,8 @@ def test_an_option_that_raises_is_named(desk):
 def failure(result):
     """What the only failed trial says."""
     message = one_message(result, code=3)
-    assert message.startswith("failed: none, seed 1: "), message
-    return message.removeprefix("failed: none, seed 1: ")
+    assert message.startswith("failed: policy none, seed 1: "), message
+    return message.removeprefix("failed: policy none, seed 1: ")
 
 
 YIELD = "        yield AllocBatch(time, op, row, cpu, handle)\n"

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from trials import SMALL
 
 from memsim.cli import main
+from memsim.execute import estimate
 from memsim.scenario.expect import parse_expectation
 
 FOOT = "not simulated: reclaim"
@@ -118,6 +119,102 @@ def test_a_failed_trial_is_a_row_and_exits_with_3(desk):
     assert table[1]["allocation.success_ratio"] == ""
 
 
+AXES = "axes:\n  machine.vm.watermark_boost_factor: [0, 15000]\n"
+
+
+def test_point_keeps_one_value_of_an_axis_and_the_names_of_trials(desk):
+    (desk / "small.yaml").write_text(SMALL + AXES)
+    point = "machine.vm.watermark_boost_factor=15000"
+    assert memsim("small.yaml").exit_code == 0
+    result = memsim("small.yaml", "--point", point, "--seeds", "2", "--why")
+    assert "1 machine.vm.watermark_boost_factor" in result.stdout
+    assert "0 to run, 2 kept" in result.stdout
+    table = memsim("small.yaml", "--point", point).stdout
+    assert "boost_factor = 15000\n" in table and "boost_factor = 0\n" not in table
+
+
+@pytest.mark.parametrize(
+    ("point", "message", "hint"),
+    [
+        pytest.param("duration", "expected path=value", "", id="no value"),
+        pytest.param("duration=1s", 'no axis "duration"', "known: machine.vm", id="no axis"),
+        pytest.param("machine.vm.watermark_boost_factor=15001", 'no value "15001"',
+                     'did you mean "15000"?', id="value"),
+    ],
+)  # fmt: skip
+def test_points_that_are_not_there_are_refused(desk, point, message, hint):
+    (desk / "small.yaml").write_text(SMALL + AXES)
+    result = memsim("small.yaml", "--point", point)
+    assert result.exit_code == 2
+    assert message in result.stderr and hint in result.stderr
+    assert not (desk / "results").exists()
+
+
+def test_a_dry_run_says_what_it_takes_and_writes_nothing(desk):
+    assert memsim("small.yaml", "--seeds", "1").exit_code == 0
+    before = {path: path.stat().st_mtime_ns for path in desk.rglob("*")}
+    result = memsim("small.yaml", "--dry-run", "--jobs", "2")
+    assert result.exit_code == 0
+    lines = [line.strip() for line in result.stdout.splitlines()]
+    assert "2 to run, 2 kept" in lines
+    assert any(line.startswith("memory: at most ") and "2 at a time" in line for line in lines)
+    assert "time: under a second (from 2 kept trials)" in lines
+    assert lines[-1].startswith("results/small/")
+    assert {path: path.stat().st_mtime_ns for path in desk.rglob("*")} == before
+
+
+def test_why_has_a_line_for_each_trial(desk):
+    assert memsim("small.yaml", "--seeds", "1").exit_code == 0
+    lines = memsim("small.yaml", "--why").stdout.splitlines()[2:6]
+    assert [line.split("  ")[1] for line in lines] == [
+        "none, seed 1", "none, seed 2", "mobility, seed 1", "mobility, seed 2",
+    ]  # fmt: skip
+    assert "is kept: results/.trials/" in lines[0]
+    assert lines[1].endswith("runs: no result is kept")
+    forced = memsim("small.yaml", "--why", "--no-cache").stdout
+    assert forced.count("runs: --no-cache") == 4
+
+
+def test_a_dry_run_for_programs(desk):
+    data = json.loads(memsim("small.yaml", "--dry-run", "--format", "json").stdout)
+    assert (data["run"], data["kept"], data["failed"]) == (4, 0, 0)
+    assert data["total_bytes"] > data["trial_bytes"] > 0
+    assert data["time_from"] == "guessed" and data["seconds"] > 0
+    assert [(t["policy"], t["seed"], t["runs"]) for t in data["trials"][:2]] == [
+        ("none", 1, True), ("none", 2, True),
+    ]  # fmt: skip
+    assert not (desk / "results").exists()
+
+
+def test_a_run_that_does_not_fit_is_refused_before_anything_is_written(desk, monkeypatch):
+    monkeypatch.setattr(estimate, "available_bytes", lambda: 1 << 20)
+    for options in ([], ["--dry-run"], ["--executor", "processes"]):
+        result = memsim("small.yaml", *options)
+        assert result.exit_code == 2
+        assert "1.0 MiB are available\n  hint: " in result.stderr
+        assert "--force" in result.stderr
+        assert not (desk / "results").exists()
+    assert memsim("small.yaml", "--force").exit_code == 0
+
+
+def test_jobs_beyond_memory_are_bounded_with_a_note(desk, monkeypatch):
+    monkeypatch.setattr(estimate, "available_bytes", lambda: 280 << 20)
+    result = memsim("small.yaml", "--jobs", "500", "--format", "json")
+    assert result.exit_code == 0
+    assert "note: " in result.stderr and "at a time, not 500: one needs about" in result.stderr
+    manifest = json.loads(
+        (desk / json.loads(result.stdout)["folder"] / "manifest.json").read_text()
+    )
+    assert 1 <= manifest["jobs"] < 500
+
+
+def test_no_cache_simulates_again(desk):
+    assert memsim("small.yaml").exit_code == 0
+    assert memsim("small.yaml", "--no-cache").exit_code == 0
+    (folder,) = (desk / "results/small").iterdir()
+    assert json.loads((folder / "manifest.json").read_text())["kept_trials"] == 0
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -125,6 +222,13 @@ def test_a_failed_trial_is_a_row_and_exits_with_3(desk):
         pytest.param(["small.yaml", "--policy", "nine"], 'there is no policy "nine"', id="policy"),
         pytest.param(["small.yaml", "--set", "duration"], "expected path=value", id="set"),
         pytest.param(["small.yaml", "--jobs", "0"], "--jobs", id="jobs"),
+        pytest.param(["small.yaml", "--jobs", "all"], "expected auto or a number", id="jobs text"),
+        pytest.param(["small.yaml", "--jobs", "9" * 5000], "expected auto", id="many jobs"),
+        pytest.param(["small.yaml", "--executor", "gpu"], "--executor", id="executor"),
+        pytest.param(
+            ["small.yaml", "--scheduler", "tcp://x:1"], "goes with --executor dask", id="scheduler"
+        ),
+        pytest.param(["small.yaml", "--insecure"], "goes with --executor dask", id="insecure"),
         pytest.param(["small.yaml", "--out", "small.yaml"], "Not a directory", id="out is a file"),
         pytest.param(["small.yaml", "--format", "xml"], "xml", id="format"),
         pytest.param(
@@ -204,6 +308,24 @@ def test_warmup_calls_every_entry_point():
     }  # fmt: skip
     assert {"run_batch", "linux_2_6_14.run_batch"} <= defined
     assert defined <= set(calls)
+
+
+def test_a_warm_run_imports_nothing_that_it_has_no_use_for(desk):
+    script = (
+        "import sys\n"
+        "from memsim.cli import main\n"
+        "try:\n"
+        "    main(['run', 'small.yaml'])\n"
+        "finally:\n"
+        "    print('modules', *sys.modules)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    modules = set(result.stdout.partition("modules ")[2].split())
+    assert "memsim.simulate" in modules
+    # numba imports scipy.linalg if it is there.
+    unused = {"pandas", "scipy.special", "scipy.stats", "distributed", "dask", "rich.live"}
+    assert unused & modules == set()
 
 
 def test_the_public_names_are_there_at_once():

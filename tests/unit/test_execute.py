@@ -1,12 +1,16 @@
 """Trials one by one or several at a time: the same bytes, and nothing is lost."""
 
+from dataclasses import replace
+
 import pytest
 from trials import small
 
 from memsim.errors import InputError
-from memsim.execute import How, map_trials, run
+from memsim.execute import How, map_trials, plan, run, task
 from memsim.execute.watch import Unwatched
-from memsim.results.store import TRIALS, TrialStore, run_folder
+from memsim.results import begin
+from memsim.results.store import TRIALS, UNFINISHED, TrialStore, run_folder
+from memsim.simulate import TrialResult
 
 TABLES = ("trials.csv", "high_order.csv", "vmstat.csv", "timeline.parquet", "scenario.yaml")
 
@@ -98,6 +102,52 @@ def test_force_writes_again_and_no_cache_simulates_again(tmp_path):
     run(small(), out=tmp_path, cache=False, watcher=again)
     assert len(again.ended) == 4
     assert contents(folder) == expected
+
+
+def test_a_run_killed_while_it_wrote_is_written_again(tmp_path):
+    folder = run(small(), out=tmp_path).folder
+    expected = contents(folder)
+    begin(folder, small())
+    (folder / "trials.csv").write_text("of another version")
+    again = Witness()
+    run(small(), out=tmp_path, watcher=again)
+    assert again.ended == []
+    assert contents(folder) == expected
+    assert not (folder / UNFINISHED).exists()
+
+
+def test_tables_follow_when_another_run_has_mended_a_trial(tmp_path):
+    scenario = small()
+    folder = run(scenario, out=tmp_path / "whole").folder
+    first = next(scenario.trials())
+    store = TrialStore(tmp_path)
+    kept = TrialStore(tmp_path / "whole").get(first)
+    store.put(first, kept._replace(result=TrialResult("failed", "no")))
+    failing = [one if one.trial != first else replace(one, kept=store.get(first))
+               for one in plan(scenario, store)]  # fmt: skip
+    broken = run(scenario, out=tmp_path, planned=failing)
+    assert broken.failed == 1
+    store.put(first, kept)
+    again = Witness()
+    mended = run(scenario, out=tmp_path, watcher=again)
+    assert (mended.failed, again.ended) == (0, [])
+    assert contents(mended.folder) == contents(folder)
+
+
+def test_a_failure_replaces_a_failure_but_no_result(tmp_path, monkeypatch):
+    scenario = small(seeds="1", policies=("none",))
+    (trial,) = scenario.trials()
+    store = TrialStore(tmp_path)
+    for reason in ("one", "two"):
+        monkeypatch.setattr(task, "simulate", lambda *a, r=reason, **k: TrialResult("failed", r))
+        assert run(scenario, out=tmp_path).failed == 1
+        assert store.get(trial).result.error == reason
+    monkeypatch.undo()
+    run(scenario, out=tmp_path)
+    kept = store.get(trial)
+    monkeypatch.setattr(task, "simulate", lambda *a, **k: TrialResult("failed", "three"))
+    assert run(scenario, out=tmp_path, cache=False).failed == 1
+    assert store.get(trial) == kept
 
 
 def test_check_simulates_again_and_writes_nothing(tmp_path):
