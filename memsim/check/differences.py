@@ -58,35 +58,35 @@ class _Comparison:
                 self.settled.add(key)
         for key, row in now.rows.items():
             if key not in base.rows:
-                self._extra(base, row, f"{_where(base, row)}: the trial")
+                self._extra(base, now, row, f"{_where(now, row)}: the trial")
                 self.settled.add(key)
         self.table(base, now)
 
     def table(self, base: Table, now: Table) -> None:
         """Compare all rows of two tables but those of settled trials."""
         self._columns(base, now)
-        n = len(base.trial_keys)
         for key, row in base.rows.items():
-            if key[:n] in self.settled:
+            if key[: len(base.trial_keys)] in self.settled:
                 continue
             if key in now.rows:
                 self._row(base, key, row, now.rows[key], now.columns)
             else:
                 self._add("missing row", base, row, f"{_subject(base, row)} is not there now")
         for key, row in now.rows.items():
-            if key not in base.rows and key[:n] not in self.settled:
-                self._extra(base, row, _subject(base, row))
+            if key not in base.rows and key[: len(now.trial_keys)] not in self.settled:
+                self._extra(base, now, row, _subject(now, row))
 
     def _columns(self, base: Table, now: Table) -> None:
-        for name in base.columns:
+        for name in base.values:
             if name not in now.columns:
                 self._column("missing column", base, name, f"{name} is not there now")
-        for name in now.columns:
+        for name in now.values:
             if name not in base.columns:
                 self._column("new column", base, name, f"{name} is not in the baseline")
 
     def _column(self, kind: Kind, base: Table, name: str, message: str) -> None:
-        self.findings.append(Finding(kind, Group(base.name), name, base.path, 1, message))
+        line = int(base.path.suffix == ".csv")
+        self.findings.append(Finding(kind, Group(base.name), name, base.path, line, message))
 
     def _row(
         self, base: Table, key: Key, row: Row, new: Row, columns: Mapping[str, Column]
@@ -113,9 +113,9 @@ class _Comparison:
             self.tolerances[figure.name] = found
         return self.tolerances[figure.name]
 
-    def _extra(self, base: Table, row: Row, subject: str) -> None:
-        nowhere = Row(0, row.cells)
-        self._add("extra row", base, nowhere, f"{subject} is not in the baseline")
+    def _extra(self, base: Table, now: Table, row: Row, subject: str) -> None:
+        message = f"{subject} is not in the baseline"
+        self.findings.append(Finding("extra row", _group(now, row), "", base.path, 0, message))
 
     def _add(self, kind: Kind, base: Table, row: Row, message: str) -> None:
         self.findings.append(Finding(kind, _group(base, row), "", base.path, row.line, message))

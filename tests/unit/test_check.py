@@ -62,6 +62,12 @@ def test_a_run_may_be_the_baseline(now):
     assert compare(read_baseline(now.folder), now).findings == ()
 
 
+def other_number(text):
+    if not text:
+        return "7"
+    return f"1{text}" if "." in text else f"{text}1"
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_one_changed_cell_is_one_finding(kept, now, tmp_path_factory, data):
@@ -74,7 +80,7 @@ def test_one_changed_cell_is_one_finding(kept, now, tmp_path_factory, data):
     line = data.draw(st.integers(2, len(rows)))
     column = data.draw(st.sampled_from([head for head in rows[0] if head not in keys]))
     text = column in ("status", "error", "zone")
-    old = edit(path, line, column, (lambda cell: cell + "x") if text else lambda c: f"1{c or 7}")
+    old = edit(path, line, column, (lambda cell: cell + "x") if text else other_number)
     (finding,) = found(base, now)
     assert finding.path == path
     assert finding.figure.removeprefix("high_order:").removeprefix("vmstat:") in (
@@ -215,6 +221,20 @@ def test_new_rows_pass(base, now, results):
     ]
     assert {f.kind for f in extra} == {"extra row"}
     assert not any(f.fails(strict=False) for f in (scenario, *extra))
+
+
+def test_another_axis_leaves_nothing_to_compare(results, now):
+    axes = "axes:\n  workloads.kern.rate: [100/s, 200/s]\n"
+    swept = recorded(results, SMALL + axes)
+    outcome = compare(now, swept)
+    assert outcome.figures == 0
+    assert outcome.findings[0].message.endswith("the baseline: axes is new")
+    assert [f.kind for f in outcome.findings[1:]] == ["missing row"] * 4 + ["extra row"] * 8
+    last = "mobility, workloads.kern.rate = 200/s, seed 2: the trial is not in the baseline"
+    assert outcome.findings[-1].message == last
+    back = compare(swept, now)
+    assert [f.kind for f in back.findings[1:]] == ["missing row"] * 8 + ["extra row"] * 4
+    assert back.findings[-1].message == "mobility, seed 2: the trial is not in the baseline"
 
 
 def without_column(record, column):
