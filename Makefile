@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test setup fmt lint check golden bench truth warmup clean
+.PHONY: help demo test setup fmt lint check golden bench sweep truth warmup clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 16
@@ -27,8 +27,9 @@ lint: setup ## Check style and types
 	@$(BIN)/ruff check && $(BIN)/ruff format --check
 	@$(BIN)/mypy
 
-check: lint ## Before a commit: lint, then the quick tests
+check: lint ## Before a commit: lint, the quick tests, and results against their baselines
 	@$(BIN)/pytest -q tests/architecture tests/unit
+	@$(BIN)/memsim check --baseline results/baselines
 
 golden: setup ## Rewrite the golden tables and show what changed
 	@$(BIN)/pytest -q tests/golden --update-golden
@@ -36,6 +37,9 @@ golden: setup ## Rewrite the golden tables and show what changed
 
 bench: setup ## Measure speed and memory beside the C program, into results/bench/latest.csv
 	@$(BIN)/python -m bench.run
+
+sweep: setup ## Carry out 520 trials on every executor and compare the bytes of all tables
+	@$(BIN)/python -m bench.sweep
 
 truth: setup ## Judge memsim against captures of a real kernel: make truth CAPTURES=DIR
 	@test -d "$(CAPTURES)" || { echo "usage: make truth CAPTURES=DIR" >&2; exit 2; }

@@ -16,6 +16,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
@@ -158,6 +159,8 @@ class _Crew:
 @contextmanager
 def not_interrupted() -> Iterator[None]:
     """Let processes and threads begin that do not hear Ctrl-C: it is the runner that ends them."""
+    # It takes the block away when it starts.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield

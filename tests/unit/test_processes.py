@@ -1,7 +1,12 @@
 """Processes that are killed, and the trials that they had."""
 
+import os
+import shlex
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -11,6 +16,7 @@ from trials import small
 from memsim.errors import TrialError
 from memsim.execute import How, map_trials, processes, run
 from memsim.execute.watch import Unwatched
+from memsim.results.store import TRIALS
 
 
 def test_a_trial_whose_process_is_killed_runs_again(tmp_path):
@@ -37,27 +43,27 @@ def test_processes_that_end_before_they_begin_end_the_run(monkeypatch):
         map_trials(small().trials(), How("processes", 1), Unwatched())
 
 
-RUNNER = """
-import sys
-from memsim.execute import How, carry_out_all
-from memsim.execute.watch import Unwatched
-from memsim.load import find_scenario, load_scenario
-
-if __name__ == "__main__":
-    trials = load_scenario(find_scenario("tiny"), seeds="1..5000").trials()
-    for done in carry_out_all(trials, How(sys.argv[1], 2), Unwatched()):
-        print("going", flush=True)
-"""
-
-
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
 @pytest.mark.parametrize("executor", ["processes", "dask"])
-def test_nothing_outlives_a_runner_that_is_killed(tmp_path, executor):
-    (tmp_path / "runner.py").write_text(RUNNER)
-    command = [sys.executable, str(tmp_path / "runner.py"), executor]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as runner:
-        assert runner.stdout.readline() == b"going\n"
+def test_nothing_outlives_a_runner(tmp_path, executor, number):
+    memsim = str(Path(sys.executable).with_name("memsim"))
+    options = ["--seeds", "1..1000", "--jobs", "2", "--executor", executor]
+    with (tmp_path / "err").open("w+") as err, subprocess.Popen(
+        [memsim, "run", "tiny", *options], cwd=tmp_path, stderr=err, start_new_session=True
+    ) as runner:  # fmt: skip
+        store = tmp_path / "results" / TRIALS
+        while runner.poll() is None and not store.exists():
+            time.sleep(0.05)
         children = psutil.Process(runner.pid).children(recursive=True)
-        runner.kill()
+        if number == signal.SIGINT:
+            os.killpg(runner.pid, number)
+        else:
+            runner.send_signal(number)
     assert len(children) >= 2
     _, alive = psutil.wait_procs(children, timeout=30)
     assert alive == []
+    if number == signal.SIGINT:
+        assert runner.returncode == 130
+        first, command = (tmp_path / "err").read_text().splitlines()
+        assert first.startswith("interrupted: ")
+        assert command == "  " + shlex.join(["memsim", "run", "tiny", *options])
