@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,25 @@ if TYPE_CHECKING:
 
 WORSE, FAILED = 1, 3
 FILE = click.Path(path_type=Path)
+STDOUT = Path("-")
+
+
+@dataclass(frozen=True)
+class Reports:
+    """What is printed and written of the findings."""
+
+    form: str
+    limit: int
+    junit: Path | None
+    markdown: Path | None
+    strict: bool
+    marks: bool
+    """Print GitHub's workflow commands."""
+
+    @property
+    def aside(self) -> bool:
+        """Whether standard output is taken, so that lines for people go to standard error."""
+        return self.form == "json" or self.markdown == STDOUT
 
 
 @click.command()
@@ -77,7 +97,9 @@ def command(
     from memsim.check.targets import Chosen, targets_of
     from memsim.check.tolerance import parse_rules
 
-    _refuse_options(form, markdown, (junit, markdown), update=update)
+    marks = os.environ.get("GITHUB_ACTIONS") == "true" if github is None else github
+    reports = Reports(form, limit, junit, markdown, strict, marks)
+    _refuse_options(reports, update=update)
     rules = parse_rules(tolerances, "--tolerance")
     names = tuple(name for text in policies for name in text.split(","))
     chosen = Chosen(names, seeds, sets)
@@ -95,8 +117,7 @@ def command(
         except InputError as error:
             problems += error.problems
     if outcomes:
-        marks = os.environ.get("GITHUB_ACTIONS") == "true" if github is None else github
-        _report(outcomes, form, limit, junit, markdown, strict=strict, marks=marks)
+        _report(outcomes, reports)
     if bugs:
         raise bugs[0]
     if problems:
@@ -107,18 +128,17 @@ def command(
         ctx.exit(WORSE)
 
 
-def _refuse_options(
-    form: str, markdown: Path | None, files: Sequence[Path | None], *, update: bool
-) -> None:
+def _refuse_options(reports: Reports, *, update: bool) -> None:
     """Refuse options that do not go together, and files that cannot be written, before the work."""
     from memsim.results.store import check_place
 
-    if update and any(files):
+    files = [file for file in (reports.junit, reports.markdown) if file is not None]
+    if update and files:
         raise click.UsageError("--update goes without --junit and --markdown")
-    if form == "json" and markdown == Path("-"):
+    if reports.form == "json" and reports.markdown == STDOUT:
         raise click.UsageError("both JSON and markdown were to go to standard output")
     for file in files:
-        if file is not None and file != Path("-"):
+        if file != STDOUT:
             check_place(file.parent)
 
 
@@ -163,8 +183,6 @@ def _outcome(base: Record, now: Record, rules: Sequence[Rule]) -> Outcome:
 
 def _updated(target: Target, now: Record, tolerances: tuple[str, ...], limit: int) -> bool:
     """Rewrite a baseline and print the difference; say whether a trial in it failed."""
-    from dataclasses import replace
-
     from memsim.check import update
     from memsim.check.reports import as_lines
 
@@ -180,39 +198,29 @@ def _updated(target: Target, now: Record, tolerances: tuple[str, ...], limit: in
     return bool(failed)
 
 
-def _report(
-    outcomes: Sequence[Outcome],
-    form: str,
-    limit: int,
-    junit: Path | None,
-    markdown: Path | None,
-    *,
-    strict: bool,
-    marks: bool,
-) -> None:
-    """Print and write what was found; only one report goes to standard output."""
+def _report(outcomes: Sequence[Outcome], to: Reports) -> None:
+    """Print and write what was found."""
     from memsim.check import reports
     from memsim.results.store import write_whole
 
-    aside = form == "json" or markdown == Path("-")
-    if form == "json":
-        click.echo(reports.as_json(outcomes, strict=strict))
+    if to.form == "json":
+        click.echo(reports.as_json(outcomes, strict=to.strict))
     else:
-        for line in reports.as_lines(outcomes, limit):
-            click.echo(line, err=aside)
+        for line in reports.as_lines(outcomes, to.limit):
+            click.echo(line, err=to.aside)
         if any(outcome.findings for outcome in outcomes):
-            click.echo(f"to accept: {visible(_accepting())}", err=aside)
-    if marks:
-        for line in reports.as_annotations(outcomes, strict=strict, limit=limit):
-            click.echo(line, err=aside)
-    if junit is not None:
-        write_whole(junit, reports.as_junit(outcomes, strict=strict))
-    if markdown is not None:
-        text = reports.as_markdown(outcomes, strict=strict, limit=limit)
-        if markdown == Path("-"):
+            click.echo(f"to accept: {visible(_accepting())}", err=to.aside)
+    if to.marks:
+        for line in reports.as_annotations(outcomes, strict=to.strict, limit=to.limit):
+            click.echo(line, err=to.aside)
+    if to.junit is not None:
+        write_whole(to.junit, reports.as_junit(outcomes, strict=to.strict))
+    if to.markdown is not None:
+        text = reports.as_markdown(outcomes, strict=to.strict, limit=to.limit)
+        if to.markdown == STDOUT:
             click.echo(text, nl=False)
         else:
-            write_whole(markdown, text.encode())
+            write_whole(to.markdown, text.encode())
 
 
 def _accepting() -> str:
