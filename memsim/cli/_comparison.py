@@ -19,6 +19,7 @@ import click
 from memsim import __version__
 from memsim.cli._answer import head_line, markdown_text, seeds_text
 from memsim.compare import Comparison, Row
+from memsim.compare.rows import IDEAL
 from memsim.errors import visible
 from memsim.results.answer import NOT_SIMULATED, is_ratio, shown
 from memsim.results.tables import csv_text
@@ -128,7 +129,7 @@ def _heads(found: Comparison, title: str) -> Line:
         "difference",
         "",
         "",
-        "to ideal" if any(row.regret is not None for row in found.rows) else "",
+        f"to {IDEAL}" if any(map(_regret, found.rows)) else "",
     )
 
 
@@ -154,7 +155,7 @@ def _lines(found: Comparison, rows: Sequence[Row]) -> Iterator[Line]:
                 difference,
                 half,
                 _percent(row.relative) if row.relative else "",
-                "" if row.regret is None else amount(row.regret, row.regret, row.column),
+                _regret(row),
                 verdict_text(row) + (f", {row.n} of {most} pairs" if row.n < most else ""),
             )
             label, baseline = "", text
@@ -168,6 +169,12 @@ def _parted(rows: list[Row]) -> tuple[list[Row], list[Row]]:
     if len(equal) < 2 or len(equal) == len(rows):
         return rows, []
     return [row for row in rows if row not in equal], equal
+
+
+def _regret(row: Row) -> str:
+    if row.regret is None or row.side == IDEAL:
+        return ""
+    return amount(row.regret, row.regret, row.column)
 
 
 def _percent(part: float) -> str:

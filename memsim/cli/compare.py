@@ -112,10 +112,14 @@ def _scenario(
     from memsim.errors import InputError, Problem
     from memsim.load import find_scenario, load_scenario
 
-    path = find_scenario(text)
+    message = "is neither a scenario nor the folder of a run"
+    try:
+        path = find_scenario(text)
+    except InputError as unknown:
+        hint = unknown.problems[0].hint
+        raise InputError([Problem(text, 0, 0, message, hint)]) from None
     if not path.exists():
         hint = "give a scenario by file or name (memsim list scenarios), or folders of runs"
-        message = "is neither a scenario nor the folder of a run"
         raise InputError([Problem(text, 0, 0, message, hint)])
     return load_scenario(path, sets=sets, policies=policies, seeds=seeds)
 
@@ -153,7 +157,7 @@ class _Simulation:
         from memsim.compare import refuse_request
 
         alone = self.until is not None
-        refuse_request(tuple(self.scenario.policies), self.baseline, patterns, alone=alone)
+        refuse_request(self.scenario, self.baseline, patterns, alone=alone)
 
     def carry_out(self, most: int) -> Run:
         """Return the run."""

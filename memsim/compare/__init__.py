@@ -15,6 +15,7 @@ from memsim.compare.samples import Side, side_of_whole_run, sides_of_run
 from memsim.errors import InputError, Problem, suggest
 from memsim.plugins import metric_columns
 from memsim.results import Run
+from memsim.scenario import Scenario
 from memsim.units import describe
 
 if TYPE_CHECKING:
@@ -134,17 +135,17 @@ def failures(run: Run) -> list[str]:
 
 
 def refuse_request(
-    policies: Sequence[str], baseline: str | None, metrics: Sequence[str], *, alone: bool
+    scenario: Scenario, baseline: str | None, metrics: Sequence[str], *, alone: bool
 ) -> None:
     """Raise InputError, before anything is simulated, for what ``compare`` would refuse.
 
     ``alone`` allows a single policy.
     """
-    sides = [Side(policy) for policy in policies]
+    sides = [Side(policy) for policy in scenario.policies]
     chosen_side(sides, baseline, [])
     choose_metrics(metric_columns(), metrics, [])
     if not alone:
-        _refuse_alone(sides, "policies")
+        _refuse_alone(sides, scenario.name)
 
 
 def _policies(run: Run, policies: Sequence[str], baseline: str | None) -> list[Side]:

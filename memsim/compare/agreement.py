@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from memsim.compare.samples import Side
@@ -80,9 +80,9 @@ def differing(runs: Sequence[Run], labels: Sequence[str], sides: Sequence[Side])
         texts = [part for part in TEXT_PARTS if part in parts]
         if texts:
             notes.append(f"{beside} are of different scenarios: {', '.join(texts)} differ")
-        engine = [*_differing_versions(first.manifest, run.manifest)]
-        if "engine" in parts and not engine:
-            engine = ["sources of memsim or plug-ins"]
+        engine = list(_differing_versions(first.manifest, run.manifest))
+        if not engine and _kinds(first) == _kinds(run) and _engine_differs(first, run, parts):
+            engine = ["sources of memsim, of a policy or of a plug-in"]
         if engine:
             notes.append(f"{beside} were simulated by different engines: {', '.join(engine)}")
         missing = first.metric_columns.keys() ^ run.metric_columns.keys()
@@ -94,15 +94,27 @@ def differing(runs: Sequence[Run], labels: Sequence[str], sides: Sequence[Side])
 def _differing_parts(first: Run, other: Run) -> set[str]:
     """Name the parts in which trials differ that are at one place and have one seed."""
     mine, theirs = _by_key(first), _by_key(other)
+    gone: set[str] = set()
     if not mine.keys() & theirs.keys():
-        # Each run has one policy, and these are compared.
+        # Each run has one policy, and these are compared: they differ on purpose.
         mine, theirs = ({("", *key[1:]): v for key, v in d.items()} for d in (mine, theirs))
-    return {
+        gone = {"policy", "engine"}
+    differing = {
         part
         for key in mine.keys() & theirs.keys()
         for part, digest in mine[key].items()
         if theirs[key].get(part) != digest
     }
+    return differing - gone
+
+
+def _engine_differs(first: Run, other: Run, parts: Set[str]) -> bool:
+    return "engine" in parts or first.manifest["simulator"] != other.manifest["simulator"]
+
+
+def _kinds(run: Run) -> set[str]:
+    """Kinds of workloads: with other ones, other sources are in use."""
+    return {spec.kind for spec in run.scenario.workloads.values()}
 
 
 def _by_key(run: Run) -> dict[tuple[Any, ...], dict[str, str]]:
@@ -114,7 +126,8 @@ def _by_key(run: Run) -> dict[tuple[Any, ...], dict[str, str]]:
 
 def _differing_versions(first: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:
     versions = [("memsim", first["memsim"], other["memsim"])]
-    versions.append(("numpy", first["libraries"]["numpy"], other["libraries"]["numpy"]))
+    numpy = (m["libraries"].get("numpy", "unknown") for m in (first, other))
+    versions.append(("numpy", *numpy))
     for name, mine, theirs in versions:
         if mine != theirs:
             yield f"{name} {mine} and {theirs}"

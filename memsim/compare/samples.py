@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from memsim.errors import InputError, Problem
 from memsim.results import Run
-from memsim.results.manifest import AGAIN
 from memsim.scenario import Point, Trial
 from memsim.schema import Column
 from memsim.simulate import TrialResult
@@ -68,24 +64,13 @@ def side_of_whole_run(run: Run, label: str, policies: Sequence[str], *, by_polic
     return side
 
 
-def _trials(run: Run) -> Iterable[tuple[str, Point, int, Values, str | None]]:
-    columns, axes = run.metric_columns, run.axes
-    try:
-        for row in run.trial_rows():
-            point = tuple((axis, row[axis]) for axis in axes)
-            values = {name: _number(row[name]) for name in columns if row[name] != ""}
-            error = row["error"] if row["status"] == "failed" else None
-            yield row["policy"], point, int(row["seed"]), values, error
-    except (OSError, ValueError, LookupError, TypeError, csv.Error) as wrong:
-        problem = Problem(str(run.folder / "trials.csv"), 0, 0, f"cannot be read: {wrong}", AGAIN)
-        raise InputError([problem]) from None
-
-
-def _number(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"expected a number, found {text}")
-    return value
+def _trials(run: Run) -> Iterator[tuple[str, Point, int, Values, str | None]]:
+    numeric = [name for name, column in run.metric_columns.items() if column.dtype != "str"]
+    for row in run.trial_rows():
+        point = tuple((axis, row[axis]) for axis in run.axes)
+        values = {name: float(row[name]) for name in numeric if row[name]}
+        error = row["error"] if row["status"] == "failed" else None
+        yield row["policy"], point, int(row["seed"]), values, error
 
 
 def telling(sides: Sequence[Side], columns: Mapping[str, Column]) -> list[str]:
