@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from baseline_desk import FAILING, edit, plus, rows_of
 from click.testing import CliRunner
+from plugin_files import METRIC
 from trials import SMALL
 
 from memsim.cli import main
@@ -317,3 +318,23 @@ def test_runs_are_not_rewritten(desk):
     result = memsim("small.yaml", "--baseline", folder_of_run(), "--update")
     assert result.exit_code == 2
     assert "is a run, and runs are not rewritten" in result.stderr
+
+
+def test_a_plugin_that_was_edited_is_judged_and_its_columns_are_missed(desk):
+    (desk / "extra.py").write_text(METRIC)
+    plugin = ("--plugin", "extra.py")
+    made = memsim("small.yaml", *plugin, "--baseline", "plugged", "--update")
+    assert made.exit_code == 0, made.output
+    assert memsim("--baseline", "plugged", *plugin).exit_code == 0
+    lower = METRIC.replace("len(record.zones)", "len(record.zones) - 1")
+    assert lower != METRIC
+    (desk / "extra.py").write_text(lower)
+    edited = memsim("--baseline", "plugged", *plugin)
+    assert edited.exit_code == 1
+    lines = edited.stdout.splitlines()
+    assert len([line for line in lines if ": worse: extra.zones of " in line]) == 4
+    assert any(line.startswith("note: small: what simulates none, mobility") for line in lines)
+    assert lines[-1].endswith("--update --plugin extra.py")
+    without = memsim("--baseline", "plugged")
+    assert without.exit_code == 1
+    assert ": missing column: extra.zones is not there now" in without.stdout
