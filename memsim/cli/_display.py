@@ -62,13 +62,19 @@ def workers(progress: Progress, room: int) -> list[RenderableType]:
     if not named:
         return []
     table = Table.grid(padding=(0, 2))
-    for name, trial in sorted(named, key=lambda item: item[0])[:room]:
+    for name, trial in sorted(named, key=_by_number)[:room]:
         ended = f"{progress.ended_by.get(name, 0)} done"
         share = "" if trial is None else f"{100 * progress.shares.get(trial.name, 0):.0f} %"
-        cells = (f"  {visible(name)}", ended, share, trial_text(trial))
+        title = f"worker {name}" if name.isdecimal() else visible(name)
+        cells = (f"  {title}", ended, share, trial_text(trial))
         table.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in cells))
     more = len(named) - room
     return [table, *([Text(f"  and {more} more workers")] if more > 0 else [])]
+
+
+def _by_number(item: tuple[str, Trial | None]) -> tuple[int, str]:
+    """Put worker 2 before worker 10."""
+    return len(item[0]), item[0]
 
 
 def trial_text(trial: Trial | None) -> str:

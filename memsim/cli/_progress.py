@@ -31,7 +31,7 @@ class Progress:
         self.ended_by: dict[str, int] = {}
         """Trials that each worker has carried out."""
         self.began: float | None = None
-        """When the first trial did."""
+        """When the first trial got on: until then, processes load their libraries."""
 
     @property
     def done(self) -> int:
@@ -77,17 +77,18 @@ class Progress:
 
     def begins(self, trial: Trial, worker: str) -> None:
         """Note a trial that is running."""
-        self.began = self.began or time.monotonic()
         self._release(trial)
         self.shares[trial.name] = 0.0
         self.workers[worker] = trial
 
     def advances(self, trial: Trial, share: float) -> None:
         """Note how far a trial has come."""
+        self.began = self.began or time.monotonic()
         self.shares[trial.name] = share
 
     def ends(self, done: Done) -> None:
         """Count a trial that has ended."""
+        self.began = self.began or time.monotonic() - done.seconds
         self.shares.pop(done.trial.name, None)
         self.ended[done.trial.name] = done
         self._release(done.trial)

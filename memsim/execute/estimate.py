@@ -54,7 +54,10 @@ def fitted(
 
 
 def _cores() -> int:
-    return len(os.sched_getaffinity(0))
+    """Return the cores that this process may use; where that is not known, all."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _room(how: How, available: int) -> int:

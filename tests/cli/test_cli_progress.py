@@ -93,6 +93,25 @@ def test_each_worker_has_a_line():
     assert lines[1] == ["process-1", "1", "done", "idle"]
 
 
+def test_numbered_workers_stand_in_order():
+    progress, trials = watching()
+    for name, trial in zip(("10", "9"), trials, strict=False):
+        progress.begins(trial, name)
+    lines = [line.strip() for line in shown(progress).splitlines()[1:]]
+    assert lines[0].startswith("worker 9 ") and lines[1].startswith("worker 10 ")
+
+
+def test_the_clock_starts_when_a_trial_gets_on():
+    progress, trials = watching()
+    progress.begins(trials[0], "")
+    assert progress.began is None
+    progress.advances(trials[0], 0.1)
+    assert progress.began is not None
+    other, trials = watching()
+    other.ends(Done(trials[0], OK, 1000.0))
+    assert progress.began - other.began > 900
+
+
 def test_workers_that_do_not_fit_are_counted():
     progress, trials = watching()
     for n, trial in enumerate(trials):
