@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -18,32 +18,68 @@ from memsim.errors import visible
 from memsim.results import Run
 from memsim.results.answer import NOT_SIMULATED, Answer, AnswerRow, shown
 from memsim.results.tables import csv_text
-from memsim.scenario import Scenario
+from memsim.scenario import Point, Scenario
 from memsim.scenario.expect import Verdict
+from memsim.schema import Column
 from memsim.units import format_int_set
 
 PIPE_WIDTH = 160
 MIN_DOC = 12
+FEW_POINTS = 4
+"""With more points of axes a table has them below each metric, to be read as a curve."""
 
 
 def as_table(found: Answer, *, width: int, color: bool) -> str:
-    """Write aligned columns, with what each metric is at the right as far as there is room."""
-    cells = [[shown(mean, row.column) for mean in row.means] for row in found.rows]
-    names = [visible(policy) for policy in found.policies]
+    """Write aligned columns, with what each metric is at the right as far as there is room.
+
+    Metrics stand below each point of the axes; points below each metric where there are many.
+    """
+    many = len({row.point for row in found.rows}) > FEW_POINTS
+    lines = _curves(found, width, color) if many else _points(found, width, color)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _points(found: Answer, width: int, color: bool) -> Iterator[str]:
+    names, cells, widths = _cells(found)
     left = max((len(row.metric) for row in found.rows), default=0)
-    columns = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
-    used = 2 + left + sum(2 + w for w in columns) + 3
-    lines = ["  " + " " * left + _across(names, columns)]
-    point: tuple[tuple[str, str], ...] = ()
+    yield "  " + " " * left + _across(names, widths)
+    point: Point = ()
     for row, texts in zip(found.rows, cells, strict=True):
         if row.point != point:
             point = row.point
-            lines.append(point_text(point))
-        doc = _shortened(visible(row.column.doc), width - used)
-        if doc:
-            doc = "   " + (f"\x1b[2m{doc}\x1b[0m" if color else doc)
-        lines.append(f"  {row.metric:<{left}}{_across(texts, columns)}{doc}")
-    return "\n".join(line.rstrip() for line in lines)
+            yield point_text(point)
+        line = f"  {row.metric:<{left}}{_across(texts, widths)}"
+        yield _explained(line, row.column, width, color)
+
+
+def _curves(found: Answer, width: int, color: bool) -> Iterator[str]:
+    names, cells, widths = _cells(found)
+    head = visible(", ".join(path for path, _ in found.rows[0].point))
+    labels = [visible(", ".join(value for _, value in row.point)) for row in found.rows]
+    left = max(map(len, [head, *labels]))
+    yield f"  {head:<{left}}{_across(names, widths)}"
+    curves: dict[str, list[int]] = {}
+    for number, row in enumerate(found.rows):
+        curves.setdefault(row.metric, []).append(number)
+    for metric, numbers in curves.items():
+        column = found.rows[numbers[0]].column
+        values = {text for number in numbers for text in cells[number]}
+        flat = f": {values.pop()} everywhere" if len(values) == 1 else ""
+        yield _explained(metric + flat, column, width, color)
+        for number in [] if flat else numbers:
+            yield f"  {labels[number]:<{left}}{_across(cells[number], widths)}"
+
+
+def _cells(found: Answer) -> tuple[list[str], list[list[str]], list[int]]:
+    """Return policies, the texts of each row, and how wide their columns are."""
+    names = [visible(policy) for policy in found.policies]
+    cells = [[shown(mean, row.column) for mean in row.means] for row in found.rows]
+    return names, cells, [max(map(len, column)) for column in zip(names, *cells, strict=True)]
+
+
+def _explained(line: str, column: Column, width: int, color: bool) -> str:
+    doc = _shortened(visible(column.doc), width - len(line) - 3)
+    return f"{line}   \x1b[2m{doc}\x1b[0m" if doc and color else f"{line}   {doc}"
 
 
 def _across(texts: Sequence[str], widths: Sequence[int]) -> str:
@@ -56,7 +92,7 @@ def _shortened(text: str, room: int) -> str:
     return text if len(text) <= room else text[: room - 3].rstrip() + "..."
 
 
-def point_text(point: tuple[tuple[str, str], ...]) -> str:
+def point_text(point: Point) -> str:
     """Write where on the axes something was simulated."""
     return visible(", ".join(f"{path} = {value}" for path, value in point))
 
