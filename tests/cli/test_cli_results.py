@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -328,6 +329,27 @@ def test_plain_pandas_reads_runs_and_exports_without_memsim(desk, tmp_path):
     done = subprocess.run(args, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "['high_order', 'timeline', 'trials', 'vmstat'] 4\n"
+
+
+@pytest.mark.parametrize("scenario", ["small", "sweep"])
+def test_the_page_reads_a_run_with_pandas_alone(desk, request, scenario):
+    page = (request.config.rootpath / "docs/results.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    folder = folder_of({"small": "1-2", "sweep": "1"}[scenario], scenario)
+    code = f"import sys\nsys.modules['memsim'] = None\nfolder = {str(folder)!r}\n{block}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    means = read_results(folder).trials.groupby("policy", sort=False)["fallback.events"].mean()
+    printed = [line.split() for line in done.stdout.splitlines()[1:3]]
+    assert [(name, float(mean)) for name, mean in printed] == list(means.items())
+
+
+def test_the_page_names_every_file_and_key(desk, request):
+    page = (request.config.rootpath / "docs/results.md").read_text(encoding="utf-8")
+    manifest = read_results(folder_of("1-2")).manifest
+    told = set(re.findall(r"`([a-z_]+)`", page))
+    assert {*manifest} - told <= {"jobs", "checked", "kept_trials"}
+    assert all(f" {name} " in page for name in manifest["files"])
 
 
 @pytest.mark.parametrize(
