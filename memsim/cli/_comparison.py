@@ -259,10 +259,12 @@ def ending(found: Comparison) -> Iterator[str]:
 
 def foot_line(found: Comparison) -> str:
     """Say what the verdicts mean."""
+    exact = any(row.exact for row in found.rows)
     parts = [
         f"{len(found.seeds)} seeds ({seeds_text(found.seeds)})",
         f"±: 95 % intervals of paired differences from {found.baseline}",
-        f"better, worse: p < 5 %, Holm over {found.tested} rows",
+        *(["exactly: nothing depends on the seed"] if exact else []),
+        *([f"better, worse: p < 5 %, Holm over {found.tested} rows"] if found.tested else []),
         f"same: within {100 * found.margin:g} %",
         f"memsim {__version__}",
         f"not simulated: {', '.join(NOT_SIMULATED)}",
