@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test setup fmt lint check golden bench sweep truth warmup clean
+.PHONY: help demo test setup fmt lint check golden bench sweep stats truth warmup clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 16
@@ -40,6 +40,9 @@ bench: setup ## Measure speed and memory beside the C program, into results/benc
 
 sweep: setup ## Carry out 520 trials on every executor and compare the bytes of all tables
 	@$(BIN)/python -m bench.sweep
+
+stats: setup ## Measure how often the verdicts of memsim compare err, in simulated comparisons
+	@PYTHONPATH=tests $(BIN)/python -m planted
 
 truth: setup ## Judge memsim against captures of a real kernel: make truth CAPTURES=DIR
 	@test -d "$(CAPTURES)" || { echo "usage: make truth CAPTURES=DIR" >&2; exit 2; }
