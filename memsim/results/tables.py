@@ -63,6 +63,8 @@ TIMELINE = (
     Column("nr_free_pages", "pages", "free pages, per-CPU lists aside", better="higher"),
     Column("free_blocks_order_9_up", "blocks", "order-9 blocks in free blocks of order >= 9"),
 )
+MOST_ERROR = 2000
+"""Characters of what an exception says, which may be anything."""
 _NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?", re.ASCII)
 
 
@@ -171,7 +173,7 @@ def trials_table(finished: Finished) -> Table:
     """One row for each trial, with every metric."""
     metrics = plugins.metric_columns()
     rows = [
-        (*key, result.status, result.error, *(result.metrics.get(name) for name in metrics))
+        (*key, result.status, result.error[:MOST_ERROR], *map(result.metrics.get, metrics))
         for key, result in _keyed(finished)
     ]
     return Table(declared("trials", _axes(finished), metrics), tuple(rows))

@@ -14,7 +14,7 @@ import memsim
 from memsim import plugins
 from memsim.errors import InputError
 from memsim.execute import run
-from memsim.results import begin, read_results
+from memsim.results import begin, read_results, save
 from memsim.results.answer import answer, shown, verdicts
 from memsim.results.store import TrialStore, run_folder, write_all, write_whole
 from memsim.results.tables import Table, csv_text, timeline_table, trials_table, vmstat_table
@@ -86,6 +86,14 @@ def test_a_failed_trial_is_a_row_with_blank_metrics():
     assert row["status"] == "failed"
     assert row["error"] == "no\\x1b[31m room"
     assert {row[name] for name in plugins.metric_columns()} == {""}
+
+
+def test_an_endless_error_is_cut(tmp_path):
+    scenario = small(seeds="1", policies=("none",))
+    finished = [(trial, TrialResult("failed", "=" * 10**6)) for trial in scenario.trials()]
+    save(tmp_path / "small/run", scenario, finished, {"started": "", "wall_time_s": 1})
+    (row,) = read_results(tmp_path / "small/run").trial_rows()
+    assert row["error"] == "'" + "=" * 2000
 
 
 def test_tables_of_failed_trials_alone_are_empty_but_whole():
