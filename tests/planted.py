@@ -217,7 +217,10 @@ def _equalities(pool):
 
 
 def _family(case):
-    return "1" if case.metrics == 1 else f"{case.metrics}, correlated {case.together:g}"
+    if case.metrics == 1:
+        return "1"
+    together = f"correlated {case.together:g}" if case.together else "independent"
+    return f"{case.metrics}, {together}"
 
 
 def _differences():
