@@ -100,7 +100,7 @@ def _local_cluster(workers: int) -> Iterator[distributed.LocalCluster]:
 def _local_settings() -> dict[str, Any]:
     """Spare workers of our own what slows trials down.
 
-    Dask lets malloc give memory back at once: asking for it again doubles the time of a trial.
+    Dask lets malloc give memory back at once; asking for it again costs more than half a trial.
     """
     environment = dict(dask.config.get("distributed.nanny.pre-spawn-environ"))
     environment.pop("MALLOC_TRIM_THRESHOLD_", None)
@@ -299,7 +299,7 @@ class _Cluster:
         waited = f"after {WORKER_SECONDS:g} s"
         if self._unfit:
             need = f"{self._how.trial_bytes >> 20} MiB, which one trial needs"
-            raise _refusal(self._how, f"{waited} no worker has {need}", "raise --memory-limit")
+            raise _refusal(self._how, f"{waited} no worker has {need}", "see docs/cluster.md")
         hint = f"start workers: dask worker {self._how.scheduler}, see docs/cluster.md"
         raise _refusal(self._how, f"{waited} the scheduler has no workers", hint)
 
