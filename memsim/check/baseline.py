@@ -8,6 +8,7 @@ the scenario's name.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
@@ -189,11 +190,11 @@ def baseline_for(scenario: str, place: Path) -> Path:
 
 def settle(folder: Path) -> None:
     """Put the old baseline back if an update was killed just before it put the new one there."""
-    old = beside(folder, OLD)
-    if old.is_dir() and not folder.exists():
-        old.rename(folder)
+    if not folder.exists() and beside(folder, OLD).is_dir():
+        beside(folder, OLD).rename(folder)
 
 
 def beside(folder: Path, ending: str) -> Path:
     """Name a hidden folder beside a baseline."""
-    return folder.with_name(f".{folder.name}{ending}")
+    place = Path(os.path.abspath(folder))
+    return place.with_name(f".{place.name}{ending}")

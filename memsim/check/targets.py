@@ -103,7 +103,8 @@ def _target(text: str, place: Path, out: Path, chosen: Chosen, *, update: bool) 
     scenario = _as_recorded(path, base, chosen)
     if base is not None and (chosen.policies or chosen.seeds) and not update:
         base = base.only(tuple(scenario.policies), scenario.seeds)
-    return Target(folder, base, None, scenario, _target_text(text, folder))
+    known = base.target if base else ""
+    return Target(folder, base, None, scenario, _target_text(text, folder) or known)
 
 
 def _run_target(text: str, place: Path, out: Path, chosen: Chosen, *, update: bool) -> Target:

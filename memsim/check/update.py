@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -64,6 +65,7 @@ def update(folder: Path, now: Record, tolerances: tuple[str, ...]) -> Updated:
 
 
 def _write(folder: Path, record: Record) -> None:
+    folder = Path(os.path.abspath(folder))
     new, old = beside(folder, ".new"), beside(folder, OLD)
     for rest in (new, old):
         shutil.rmtree(rest, ignore_errors=True)

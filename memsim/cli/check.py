@@ -13,7 +13,7 @@ import click
 
 from memsim.cli._how import Wanted, how_options, watched
 from memsim.cli._plugins import plugin_option
-from memsim.errors import InputError, visible
+from memsim.errors import InputError, Problem, visible
 
 if TYPE_CHECKING:
     from memsim.check import Outcome, Record
@@ -138,6 +138,8 @@ def _refuse_options(reports: Reports, *, update: bool) -> None:
     if reports.form == "json" and reports.markdown == STDOUT:
         raise click.UsageError("both JSON and markdown were to go to standard output")
     for file in files:
+        if file.is_dir():
+            raise InputError([Problem(str(file), 0, 0, "is a folder; give a file to write")])
         if file != STDOUT:
             check_place(file.parent)
 

@@ -256,6 +256,8 @@ def test_findings_are_limited_and_the_rest_is_counted(desk):
         pytest.param(["--baseline", "base", "--policy", "nine"], 'policy "nine"', id="policy"),
         pytest.param(["--baseline", "base", "--limit", "0"], "--limit", id="limit"),
         pytest.param(["--baseline", "base", "--junit", "small.yaml/x"], "Not a dir", id="junit"),
+        pytest.param(["--baseline", "base", "--markdown", "."], ".: is a folder", id="folder"),
+        pytest.param(["--baseline", "/"], "/: there is no baseline here", id="root"),
         pytest.param(
             ["results/small", "--baseline", "base", "--set", "a=b"], "are for scenarios", id="set"
         ),
@@ -312,6 +314,19 @@ def test_a_shipped_scenario_is_found_by_its_name_from_anywhere(desk, monkeypatch
     result = memsim("--baseline", "../base", "--out", "../results")
     assert [line.partition(":")[0] for line in result.stdout.splitlines()] == ["small", "tiny"]
     assert result.exit_code == 0
+
+
+def test_a_baseline_may_be_the_folder_one_is_in(desk, monkeypatch):
+    monkeypatch.chdir(desk / "base/small")
+    out = ("--out", "../../results")
+    assert memsim("--baseline", ".", *out).exit_code == 0
+    edit(Path("trials.csv"), 2, "pageblocks.mixed", plus(1))
+    result = memsim("../../small.yaml", "--baseline", ".", "--update", *out)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.endswith("wrote .\n")
+    monkeypatch.chdir(desk)
+    assert [path.name for path in Path("base").iterdir()] == ["small"]
+    assert memsim("--baseline", "base").stdout.endswith(": as in the baseline\n")
 
 
 def test_runs_are_not_rewritten(desk):
