@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from memsim.errors import InputError, Problem
 from memsim.results import Run
@@ -63,8 +64,7 @@ def rows_of_trials(run: Run, name: TableName) -> RowsOfTrials:
         table = _csv_table(content, names) if is_csv else _parquet_table(content)
         if table.column_names != names:
             raise ValueError("its columns are others")
-        columns = [column.to_pylist() for column in table.columns[: 2 + len(run.axes)]]
-        spans = _spans(list(zip(*(map(str, column) for column in columns), strict=True)))
+        spans = _spans(table.select(names[: 2 + len(run.axes)]))
         if not spans.keys() <= {key_of(trial) for trial in run.manifest["trials"]}:
             raise ValueError("its trials are others")
     except (ValueError, OSError, LookupError, TypeError, pyarrow.ArrowException) as error:
@@ -97,12 +97,19 @@ def _parquet_table(content: bytes) -> pyarrow.Table:
     return pyarrow.parquet.read_table(io.BytesIO(content))
 
 
-def _spans(keys: Sequence[Key]) -> dict[Key, tuple[int, int]]:
-    spans: dict[Key, tuple[int, int]] = {}
-    begin = 0
-    for key, group in groupby(keys):
-        if key in spans:
-            raise ValueError("the rows of a trial are not one after the other")
-        spans[key] = begin, sum(1 for _ in group)
-        begin += spans[key][1]
+def _spans(keys: pyarrow.Table) -> dict[Key, tuple[int, int]]:
+    """Return where the rows of each trial begin and how many they are; raises ValueError."""
+    changes = np.zeros(max(len(keys) - 1, 0), np.bool_)
+    for column in keys.columns:
+        numbers = column.combine_chunks().dictionary_encode().indices.to_numpy()
+        changes |= numbers[1:] != numbers[:-1]
+    begins = [0, *(np.flatnonzero(changes) + 1).tolist()] if len(keys) else []
+    ends = [*begins[1:], len(keys)][: len(begins)]
+    columns = [[str(column[begin]) for begin in begins] for column in keys.columns]
+    spans = {
+        tuple(key): (begin, end - begin)
+        for *key, begin, end in zip(*columns, begins, ends, strict=True)
+    }
+    if len(spans) != len(begins):
+        raise ValueError("the rows of a trial are not one after the other")
     return spans

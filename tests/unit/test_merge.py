@@ -10,9 +10,10 @@ from trials import SMALL, small
 from memsim.errors import InputError
 from memsim.execute import run
 from memsim.load.document import read_yaml
-from memsim.results import read_results
+from memsim.results import read_results, save
 from memsim.results.merge import merge
 from memsim.results.store import TRIALS
+from memsim.simulate import TrialResult
 from memsim.verify import verify
 
 BOOST = "machine.vm.watermark_boost_factor"
@@ -103,6 +104,20 @@ def test_what_is_missing_is_said_and_the_place_is_not_that_of_the_whole(results,
     assert found.folder.name != part(results).folder.name
     assert list(found.trials.seed) == [1, 2, 1]
     assert verify(found).count == 0
+
+
+@pytest.mark.parametrize("text", [SMALL, SWEEP], ids=["small", "sweep"])
+def test_runs_without_a_trial_that_went_well_are_merged(tmp_path, text):
+    def part_of(seeds, name):
+        scenario = small(text, seeds=seeds)
+        finished = [(trial, TrialResult("failed", "no")) for trial in scenario.trials()]
+        save(tmp_path / name / "run", scenario, finished, {"started": "", "wall_time_s": 0})
+        return read_results(tmp_path / name / "run")
+
+    found = joined([part_of("1", "one"), part_of("2", "two")], tmp_path / "out", text)
+    assert same_files(found, part_of("1..2" if text == SMALL else "2,1", "whole"))
+    assert len(found.vmstat) == len(found.timeline) == 0
+    assert found.failed == len(found.trials)
 
 
 def test_what_the_file_does_not_say_follows_as_it_comes(results, tmp_path):
