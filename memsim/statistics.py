@@ -71,6 +71,7 @@ def half_width(values: Sequence[float]) -> float:
 def paired(baseline: Sequence[float], side: Sequence[float], *, exact: bool = False) -> Paired:
     """Compare values of equal length >= 1, pair by pair; ``exact`` is the caller's knowledge."""
     n = len(side)
+    baseline, side = [*map(float, baseline)], [*map(float, side)]
     differences = [b - a for a, b in zip(baseline, side, strict=True)]
     mean = math.fsum(differences) / n
     if n < 2:
@@ -87,19 +88,29 @@ def paired(baseline: Sequence[float], side: Sequence[float], *, exact: bool = Fa
 
 
 def step(values: Sequence[float]) -> float:
-    """Return the largest step of a grid on which all values lie.
+    """Return the largest natural step of a grid on which all values lie.
 
-    Values are known no better than to their step, whose rounding has the variance step^2 / 12.
-    Without it, +1 in each of three seeds would have no spread, and be certain. With it, n equal
-    differences of one step have a p-value close to 2 / 4^n: the chance with which two coins
-    that have nothing to do with each other differ in the same way n times.
+    Natural are any step of fractions, which are parts of some number of attempts, and of whole
+    numbers the powers of two, for pages come in blocks. Values are known no better than to their
+    step, whose rounding has the variance step^2 / 12. Without it, +1 in each of three seeds would
+    have no spread, and be certain. With it, n equal differences of one step have a p-value close to
+    2 / 4^n: the chance with which two coins that have nothing to do with each other differ in the
+    same way n times.
     """
     # In order, for near the finest step the result would depend on it.
     low, *others = sorted(set(values))
-    least = (others[-1] - low) * FINEST_STEP if others else 0.0
+    gaps = [value - low for value in others]
+    if all(gap.is_integer() for gap in gaps):
+        common = math.gcd(*map(int, gaps))
+        return common & -common
+    return _common_step(gaps)
+
+
+def _common_step(gaps: Sequence[float]) -> float:
+    """Euclid's algorithm for fractions: it ends where only rounding is left."""
+    least = gaps[-1] * FINEST_STEP
     found = 0.0
-    for value in others:
-        gap = value - low
+    for gap in gaps:
         while gap > least:
             rest = math.fmod(found, gap)
             found, gap = gap, min(rest, gap - rest)

@@ -64,6 +64,7 @@ KINDS = {
     "normal": _normal,
     "lognormal": _lognormal,
     "Poisson(0.3)": _poisson(0.3),
+    "512 Poisson(0.3)": lambda z: 512 * KINDS["Poisson(0.3)"](z),
     "Poisson(20)": _poisson(20, 60),
     "all or none": _binomial_ratio(0.5, 1),
     "9 of 10": _binomial_ratio(0.9, 10),
@@ -202,7 +203,7 @@ def _equalities(pool):
         f"Planted equalities: comparisons with any false finding, of {COMPARISONS:,}; wanted 5 %, "
         f"chance allows {low / COMPARISONS:.2%} to {high / COMPARISONS:.2%}\n"
     )
-    print(f"{'values':14}{'metrics':>20}" + "".join(f"{n:>8} seeds" for n in (3, 5, 10, 30)))
+    print(f"{'values':16}{'metrics':>20}" + "".join(f"{n:>8} seeds" for n in (3, 5, 10, 30)))
     cases = equal_cases()
     tallies = pool.map(tally, cases)
     for i in range(0, len(cases), 4):
@@ -213,7 +214,7 @@ def _equalities(pool):
             exact = case.kind == "normal" and case.metrics == 1
             if wrong > high or (exact and wrong < low):
                 yield f"{case}: {wrong} false findings, not {low} to {high}"
-        print(f"{case.kind:14}{_family(case):>20}" + "".join(cells), flush=True)
+        print(f"{case.kind:16}{_family(case):>20}" + "".join(cells), flush=True)
 
 
 def _family(case):
@@ -312,7 +313,7 @@ def _stopping():
             missed = sum(abs(row.difference) > row.half_width for row, _ in rows)
             took = sum(seeds for _, seeds in rows) / COMPARISONS
             print(
-                f"{kind:14}± {bound:<8g}{wrong / COMPARISONS:>8.2%}"
+                f"{kind:16}± {bound:<8g}{wrong / COMPARISONS:>8.2%}"
                 f"{missed / COMPARISONS:>10.2%}{took:>8.1f}",
                 flush=True,
             )
