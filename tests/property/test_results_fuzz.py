@@ -35,7 +35,11 @@ JSON = st.recursive(
     ),
     max_leaves=6,
 )
-FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+# Files take time: half as many examples as elsewhere.
+FUZZ = settings(
+    max_examples=settings.default.max_examples // 2,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 
 
 @pytest.fixture(scope="module")
