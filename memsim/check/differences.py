@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from memsim.check.findings import Finding, Group, Kind, Outcome, in_order
 from memsim.check.judging import Figure, judge, judge_series
@@ -14,6 +15,9 @@ from memsim.check.tolerance import Rule, Tolerance, tolerance_of
 from memsim.schema import Column
 from memsim.units import format_duration
 
+Cell = tuple[Table, Row, str, str]
+"""A row of the baseline, one of its columns, and what stands there now."""
+
 
 def compare(base: Record, now: Record, rules: Sequence[Rule] = ()) -> Outcome:
     """Compare a record with its baseline; of the rules the last that fits a figure holds."""
@@ -22,14 +26,13 @@ def compare(base: Record, now: Record, rules: Sequence[Rule] = ()) -> Outcome:
     found.trials(base.tables["trials"], now.tables["trials"])
     found.table(by_attempt(base.tables["high_order"]), by_attempt(now.tables["high_order"]))
     found.table(base.tables["vmstat"], now.tables["vmstat"])
-    for series in found.series.values():
-        found.findings += judge_series(series)
+    found.judge_series()
     return Outcome(
         scenario=base.scenario.name,
         baseline=base.folder,
         trials=len(base.tables["trials"].rows),
         figures=found.figures,
-        groups=tuple(found.groups),
+        groups=tuple(found.groups()),
         findings=in_order(found.findings),
         notes=tuple(notes(base, now, found=bool(found.findings))),
     )
@@ -42,11 +45,12 @@ class _Comparison:
     rules: Sequence[Rule]
     findings: list[Finding] = field(default_factory=list)
     figures: int = 0
-    groups: dict[tuple[Group, str], None] = field(default_factory=dict)
+    places: dict[tuple[str, Key], tuple[Table, Row]] = field(default_factory=dict)
+    """A row of each table, policy and point that was compared."""
     settled: set[Key] = field(default_factory=set)
     """Trials of which nothing more is to be said: missing, new, failed or no longer so."""
-    series: dict[tuple[str, Key], list[Figure]] = field(default_factory=dict)
-    """Figures with the tolerance ``interval``, by name and all of their key but the seed."""
+    series: dict[tuple[str, str, Key], list[Cell]] = field(default_factory=dict)
+    """Cells with the tolerance ``interval``, by table, column, and their key without the seed."""
     tolerances: dict[str, Tolerance] = field(default_factory=dict)
 
     def trials(self, base: Table, now: Table) -> None:
@@ -65,11 +69,14 @@ class _Comparison:
     def table(self, base: Table, now: Table) -> None:
         """Compare all rows of two tables but those of settled trials."""
         self._columns(base, now)
+        names = [name for name in base.values if name in now.columns]
+        # Which zone served is worth a word only if nothing else says it: it comes last.
+        names.sort(key=lambda name: name == "zone")
         for key, row in base.rows.items():
             if key[: len(base.trial_keys)] in self.settled:
                 continue
             if key in now.rows:
-                self._row(base, key, row, now.rows[key], now.columns)
+                self._row(base, key, row, now.rows[key], names)
             else:
                 self._add("missing row", base, row, f"{_subject(base, row)} is not there now")
         for key, row in now.rows.items():
@@ -88,30 +95,45 @@ class _Comparison:
         line = int(base.path.suffix == ".csv")
         self.findings.append(Finding(kind, Group(base.name), name, base.path, line, message))
 
-    def _row(
-        self, base: Table, key: Key, row: Row, new: Row, columns: Mapping[str, Column]
-    ) -> None:
+    def _row(self, base: Table, key: Key, row: Row, now: Row, names: Sequence[str]) -> None:
+        self.figures += len(names)
+        seed = len(base.trial_keys) - 1
+        self.places.setdefault((base.name, key[:seed]), (base, row))
         differs = False
-        for figure in _figures(base, row, new, columns):
-            self.figures += 1
-            self.groups.setdefault((figure.group, _part(figure)))
-            tolerance = self._tolerance(figure)
-            if tolerance.kind == "interval" and figure.numbers is not None:
-                at = base.keys.index("seed")
-                self.series.setdefault((figure.name, key[:at] + key[at + 1 :]), []).append(figure)
+        for name in names:
+            old, new = row.cells[name], now.cells[name]
+            if (old == new and not self.has_intervals) or (differs and name == "zone"):
                 continue
-            # Which zone served is worth a word only if nothing else says it.
-            if base.name == "high_order" and figure.column.dtype == "str" and differs:
-                continue
-            differs = differs or figure.old != figure.new
-            finding = judge(figure, tolerance)
-            self.findings += [finding] if finding else []
+            tolerance = self._tolerance(_name(base, name, row), base.columns[name])
+            if tolerance.kind == "interval" and base.columns[name].dtype != "str" and old and new:
+                series = (base.name, name, key[:seed] + key[seed + 1 :])
+                self.series.setdefault(series, []).append((base, row, name, new))
+            elif old != new:
+                differs = True
+                finding = judge(_figure(base, row, name, new), tolerance)
+                self.findings += [finding] if finding else []
 
-    def _tolerance(self, figure: Figure) -> Tolerance:
-        if figure.name not in self.tolerances:
-            found = tolerance_of(figure.name, figure.column, self.rules)
-            self.tolerances[figure.name] = found
-        return self.tolerances[figure.name]
+    def judge_series(self) -> None:
+        """Judge the figures of which all seeds count together."""
+        for series in self.series.values():
+            if any(row.cells[name] != new for _, row, name, new in series):
+                self.findings += judge_series([_figure(*cell) for cell in series])
+
+    def groups(self) -> Iterator[tuple[Group, str]]:
+        """Name all that was compared: in the table of trials each metric, of others all as one."""
+        for base, row in self.places.values():
+            for name in base.values if base.name == "trials" else [""]:
+                yield _group(base, row), name
+
+    @cached_property
+    def has_intervals(self) -> bool:
+        """Whether figures that are as they were say something about others."""
+        return any(rule.tolerance.kind == "interval" for rule in self.rules)
+
+    def _tolerance(self, figure: str, column: Column) -> Tolerance:
+        if figure not in self.tolerances:
+            self.tolerances[figure] = tolerance_of(figure, column, self.rules)
+        return self.tolerances[figure]
 
     def _extra(self, base: Table, now: Table, row: Row, subject: str) -> None:
         message = f"{subject} is not in the baseline"
@@ -133,16 +155,12 @@ def _fate(old: Row, new: Row | None) -> tuple[Kind | None, str]:
     return None, ""
 
 
-def _figures(base: Table, row: Row, new: Row, columns: Mapping[str, Column]) -> Iterator[Figure]:
-    """Pair the cells of two rows; which zone served comes last."""
-    group, where = _group(base, row), _where(base, row)
-    where_all = _where(base, row, without="seed")
-    for name in sorted(base.values, key=lambda name: name == "zone"):
-        if name in columns:
-            yield Figure(
-                group, _name(base, name, row), where, where_all, base.path, row.line,
-                base.columns[name], row.cells[name], new.cells[name],
-            )  # fmt: skip
+def _figure(base: Table, row: Row, name: str, new: str) -> Figure:
+    return Figure(
+        _group(base, row), _name(base, name, row), _where(base, row),
+        _where(base, row, without="seed"), base.path, row.line, base.columns[name],
+        row.cells[name], new,
+    )  # fmt: skip
 
 
 def _name(base: Table, column: str, row: Row) -> str:
@@ -152,11 +170,6 @@ def _name(base: Table, column: str, row: Row) -> str:
     if base.name == "vmstat" and column == "value":
         return f"vmstat:{row.cells['counter']}"
     return f"{base.name}:{column}"
-
-
-def _part(figure: Figure) -> str:
-    """Name the part of a group that is reported alone: a metric; other tables go as a whole."""
-    return figure.name if figure.group.table == "trials" else ""
 
 
 def _group(base: Table, row: Row) -> Group:
