@@ -10,6 +10,7 @@ import argparse
 import csv
 import os
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -17,8 +18,9 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from bench import bare_zone, bulk, full_path, scale, start_up
+from bench import bare_zone, bulk, executors, full_path, scale, start_up
 from bench.streams import Stream, fill_and_empty, halving_mix
+from memsim.execute import EXECUTORS
 
 OUT = Path(__file__).parents[1] / "results" / "bench" / "latest.csv"
 MIB, GIB = 1 << 20, 1 << 30
@@ -66,6 +68,21 @@ def measure(repetitions: int) -> Iterator[Result]:
     times = bulk.compare(ZONE_64_GIB, 1 << 22, 2 * repetitions)
     yield best("bare zone, take in bulk", (t.take for t in times), "ns/page", 1.0)
     yield best("bare zone, free_range", (t.free for t in times), "ns/page", 1.0)
+
+
+def side_by_side(trials: int) -> Iterator[Result]:
+    """Measure executors: what each adds to a trial, and what a second worker brings.
+
+    Needs two cores.
+    """
+    for executor in EXECUTORS:
+        took = executors.overhead(executor, 20 * trials)
+        yield Result(f"{executor}: until the first trial", took.start, "s")
+        yield Result(f"{executor}: added to each trial", 1e3 * took.overhead, "ms")
+    alone = executors.trials_per_second("serial", 1, trials)
+    for executor in executors.SIDE_BY_SIDE:
+        rate = executors.trials_per_second(executor, 2, 2 * trials)
+        yield Result(f"{executor}: two workers, one is the reference", rate, "trials/s", alone)
 
 
 def starting() -> Iterator[Result]:
@@ -162,6 +179,11 @@ def show(results: list[Result]) -> None:
     Console().print(table)
 
 
+def _on_one_core(arguments: argparse.Namespace) -> Iterator[Result]:
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    yield from measure(arguments.repetitions)
+
+
 def main() -> None:
     """Measure, or check only."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -172,9 +194,8 @@ def main() -> None:
         check()
         print("bare zone: memsim, one by one and in bulk, and the C program agree")
         return
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     results = []
-    for result in measure(arguments.repetitions):
+    for result in chain(side_by_side(2 * arguments.repetitions), _on_one_core(arguments)):
         print(f"{result.case}: {_text(result.value)} {result.unit}", flush=True)
         results.append(result)
     write(results)
