@@ -184,14 +184,15 @@ def print_answer(
 
 def head_line(scenario: Scenario) -> str:
     """Say what was simulated."""
-    counts = [_counted(len(scenario.policies), "policy", "policies")]
+    counts = [counted(len(scenario.policies), "policy", "policies")]
     counts += [f"{len(values)} {path}" for path, values in scenario.axes.items()]
-    counts.append(_counted(len(scenario.seeds), "seed", "seeds"))
-    trials = _counted(scenario.trial_count, "trial", "trials")
+    counts.append(counted(len(scenario.seeds), "seed", "seeds"))
+    trials = counted(scenario.trial_count, "trial", "trials")
     return visible(f"{scenario.name}  {scenario.title}   {' x '.join(counts)}   {trials}")
 
 
-def _counted(n: int, one: str, many: str) -> str:
+def counted(n: int, one: str, many: str) -> str:
+    """Write how many there are."""
     return f"{n} {one if n == 1 else many}"
 
 

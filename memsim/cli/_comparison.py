@@ -17,7 +17,7 @@ from typing import NamedTuple, get_args
 import click
 
 from memsim import __version__
-from memsim.cli._answer import head_line, markdown_text, seeds_text
+from memsim.cli._answer import counted, head_line, markdown_text, seeds_text
 from memsim.compare import Comparison, Row
 from memsim.compare.rows import IDEAL
 from memsim.errors import visible
@@ -247,7 +247,7 @@ def ending(found: Comparison) -> Iterator[str]:
         half = needs[(len(needs) - 1) // 2]
         count = sum(need <= half for need in needs)
         of = f"{count} of the {len(open_rows)} rows that are not settled"
-        yield f"  {half:,} more {'seed' if half == 1 else 'seeds'} would probably settle {of}"
+        yield f"  {counted(half, 'more seed', 'more seeds')} would probably settle {of}"
     elif open_rows and all(row.n < 2 for row in open_rows):
         yield "  one pair says nothing of chance: give more --seeds"
     for note in found.notes:
@@ -261,7 +261,7 @@ def foot_line(found: Comparison) -> str:
     """Say what the verdicts mean."""
     exact = any(row.exact for row in found.rows)
     parts = [
-        f"{len(found.seeds)} seeds ({seeds_text(found.seeds)})",
+        f"{counted(len(found.seeds), 'seed', 'seeds')} ({seeds_text(found.seeds)})",
         f"±: 95 % intervals of paired differences from {found.baseline}",
         *(["exactly: nothing depends on the seed"] if exact else []),
         *([f"better, worse: p < 5 %, Holm over {found.tested} rows"] if found.tested else []),

@@ -189,10 +189,12 @@ class _Simulation:
 
     def tell(self, *, err: bool) -> None:
         """Say whether the bound was reached; raise what was a bug of memsim."""
+        from memsim.cli._answer import counted
+
         if self.until is not None and self.reached is not None:
             text = "reached" if self.reached.holds else f"NOT reached: {self.reached.why_not}"
-            count = len(self.scenario.seeds)
-            click.echo(visible(f"until {self.until.text}: {text} ({count} seeds)"), err=err)
+            seeds = counted(len(self.scenario.seeds), "seed", "seeds")
+            click.echo(visible(f"until {self.until.text}: {text} ({seeds})"), err=err)
         bugs = [bug for watcher in self.watchers for bug in watcher.bugs]
         if bugs:
             raise bugs[0]

@@ -80,6 +80,7 @@ def _record(row: Row) -> dict[str, str | int | float | None]:
         "low": row.low,
         "high": row.high,
         "relative": row.relative,
+        "deviation": row.deviation,
         "effect": row.effect,
         "p_adjusted": row.p,
         "verdict": row.verdict,

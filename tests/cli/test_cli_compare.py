@@ -184,3 +184,18 @@ def test_a_comparison_is_in_color_on_terminals_only(desk):
 def test_run_and_help_do_not_wait_for_scipy():
     code = "import memsim.cli.run, memsim.cli.compare, sys; assert 'scipy' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_comparison_without_a_row_is_printed_too(desk):
+    from dataclasses import replace
+
+    from memsim.cli import _comparison
+    from memsim.compare import compare
+    from memsim.results import read_results
+
+    memsim("small.yaml", command="run")
+    (folder,) = (desk / "results/small").iterdir()
+    empty = replace(compare(read_results(folder)), rows=())
+    assert "mobility  beside none: nothing to compare" in _comparison.as_table(empty, color=False)
+    assert _comparison.as_csv(empty) == ""
+    assert len(_comparison.as_markdown(empty).splitlines()) == 2
