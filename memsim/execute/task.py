@@ -35,7 +35,10 @@ class Done:
 def carry_out(
     trial: Trial, *, check: bool, tick: Callable[[float], None], worker: str = ""
 ) -> Done:
-    """Simulate a trial; what goes wrong is its result. ``tick`` as that of ``simulated``."""
+    """Simulate a trial; what goes wrong is its result.
+
+    ``tick`` as that of ``simulated``.
+    """
     return attempt(trial, lambda: simulated(trial, check=check, tick=tick), worker)
 
 
@@ -49,7 +52,10 @@ def simulated(trial: Trial, *, check: bool, tick: Callable[[float], None]) -> Tr
 
 
 def attempt(trial: Trial, work: Callable[[], TrialResult], worker: str) -> Done:
-    """Do what carries out a trial; what it raises is the trial's result. Stopped passes."""
+    """Do what carries out a trial; what it raises is the trial's result.
+
+    Stopped passes.
+    """
     began = time.monotonic()
     error: Exception | None = None
     try:
