@@ -162,7 +162,10 @@ def _is_of_today(record: Path) -> bool:
 
 
 def remove(removal: Removal) -> None:
-    """Take away what was planned; raises InputError if that fails. What is gone is no error."""
+    """Take away what was planned; raises InputError if that fails.
+
+    What is gone already is no error.
+    """
     for path in (*removal.trials, *removal.files):
         try:
             path.unlink(missing_ok=True)
