@@ -165,6 +165,7 @@ class _Cluster:
         self._how = how
         self._watcher = watcher
         self._topic = f"memsim-{secrets.token_hex(8)}"
+        self._numbers = itertools.count()
         self._sent: dict[str, _Sent] = {}
         self._again: list[Trial] = []
         self._losses: dict[str, int] = {}
@@ -227,8 +228,7 @@ class _Cluster:
         return best if best is not None and room[best] > 0 else None
 
     def _send(self, trial: Trial, worker: str) -> None:
-        count = self._losses.get(trial.name, 0)
-        key = f"{self._topic}-{trial.name}-{count}"
+        key = f"{self._topic}-{trial.name}-{next(self._numbers)}"
         packed = pack(trial, check=self._how.check)
         future = self._client.submit(
             _serve, packed, key, self._topic, key=key, workers=[worker], pure=False
