@@ -82,7 +82,7 @@ def paired(baseline: Sequence[float], side: Sequence[float], *, exact: bool = Fa
     if exact or not any(differences):
         return Paired(n, mean, deviation, 0.0, None, exact)
     grid = step([*baseline, *side])
-    error = math.sqrt((deviation**2 + grid**2 / 12) / n)
+    error = math.hypot(deviation, grid / math.sqrt(12)) / math.sqrt(n)
     p = 2 * float(stdtr(n - 1, -abs(mean) / error))
     return Paired(n, mean, deviation, error, p)
 
@@ -119,7 +119,7 @@ def _common_step(gaps: Sequence[float]) -> float:
 
 def _deviation(values: Sequence[float]) -> float:
     mean = math.fsum(values) / len(values)
-    return math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))
+    return math.hypot(*(v - mean for v in values)) / math.sqrt(len(values) - 1)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

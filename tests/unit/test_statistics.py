@@ -6,7 +6,7 @@ import planted
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from planted import Case, binomial_interval, expected_power, tally
+from planted import Case, at_margin, binomial_interval, expected_power, tally
 
 from memsim import statistics
 from memsim.compare import rows
@@ -118,6 +118,13 @@ def test_holm_lies_between_no_correction_and_bonferroni(p_values):
         assert p <= adjusted <= min(1, len(p_values) * p) + 1e-12
 
 
+def test_values_whose_squares_are_out_of_range():
+    for size in (1e-287, 1e200):
+        found = paired([0.0, 0.0], [size, 3 * size])
+        assert found.p == pytest.approx(paired([0.0, 0.0], [1.0, 3.0]).p, rel=0.05)
+        assert found.deviation == pytest.approx(math.sqrt(2) * size)
+
+
 @given(VALUES, st.data())
 def test_nothing_is_infinite_or_not_a_number(before, data):
     after = data.draw(st.lists(st.floats(-1e6, 1e6), min_size=len(before), max_size=len(before)))
@@ -178,6 +185,11 @@ def test_planted_differences_among_equalities():
     result = tally(Case("normal", 10, 10, planted=2.0, planted_in=3), SOME)
     assert result.found > 0.9 * 3 * SOME
     assert result.false_findings <= binomial_interval(SOME, statistics.ALPHA)[1]
+
+
+def test_a_difference_of_the_margin_is_seldom_called_none():
+    same = tally(at_margin(5), SOME).same
+    assert same <= binomial_interval(SOME, statistics.ALPHA / 2)[1]
 
 
 def _unpaired(baseline, side, *, exact=False):
