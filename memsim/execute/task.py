@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from memsim.errors import InputError
+from memsim.execute.inputs import refuse_changed
 from memsim.scenario import Trial
 from memsim.simulate import BATCH_SIZE, TrialResult, simulate
 
@@ -42,13 +43,20 @@ def carry_out(
     return attempt(trial, lambda: simulated(trial, check=check, tick=tick), worker)
 
 
-def simulated(trial: Trial, *, check: bool, tick: Callable[[float], None]) -> TrialResult:
-    """Simulate a trial.
+def simulated(
+    trial: Trial, *, check: bool, tick: Callable[[float], None], worker: str = ""
+) -> TrialResult:
+    """Simulate a trial; raises InputError if its input files change before or meanwhile.
 
-    ``tick`` hears the share of simulated time that has passed, and may raise Stopped.
+    ``tick`` hears the share of simulated time that has passed, and may raise Stopped. ``worker`` is
+    who simulates, if that is not the runner itself.
     """
     size = CHECK_EVERY if check else BATCH_SIZE
-    return simulate(trial, batch_size=size, check=check, on_progress=tick)
+    # A trial is kept under the digests of the files that its scenario was loaded with.
+    refuse_changed(trial.scenario, worker)
+    result = simulate(trial, batch_size=size, check=check, on_progress=tick)
+    refuse_changed(trial.scenario, worker)
+    return result
 
 
 def attempt(trial: Trial, work: Callable[[], TrialResult], worker: str) -> Done:

@@ -1,8 +1,7 @@
 """What a process, here or elsewhere, does with a trial that it is sent.
 
 A trial travels as bytes, so that what is wrong with it is found where it can be said. The worker
-makes sure that it simulates what the runner meant: it names the trial anew, by its own sources,
-and looks at the input files.
+makes sure that it simulates what the runner meant: it names the trial anew, by its own sources.
 """
 
 from __future__ import annotations
@@ -15,15 +14,12 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 from memsim import plugins
 from memsim.errors import InputError, Problem
 from memsim.execute.task import Done, attempt, simulated
 from memsim.scenario import Scenario, Trial
-from memsim.scenario.content import digest_path
 from memsim.simulate import TrialResult
 
 PROGRESS_SECONDS = 0.2
@@ -68,7 +64,7 @@ def work(packed: bytes, worker: str, tick: Callable[[float], None]) -> bytes:
     def checked() -> TrialResult:
         with _plugins.in_use(parcel.plugins):
             trial = _here(parcel, worker)
-            return simulated(trial, check=parcel.check, tick=tick)
+            return simulated(trial, check=parcel.check, tick=tick, worker=worker)
 
     done = attempt(parcel.trial, checked, worker)
     return pickle.dumps((done.result, done.seconds, worker, _portable(done.error)))
@@ -109,14 +105,6 @@ def _here(parcel: Parcel, worker: str) -> Trial:
     trial = replace(parcel.trial, scenario=scenario)
     if trial.name != parcel.name:
         raise _other_sources(worker)
-    problems = [
-        Problem(str(path), 0, 0, f"{fault} worker {worker}", hint)
-        for written, digest in scenario.inputs
-        for path in [Path(scenario.directory, written)]
-        for fault, hint in _faults(path, digest)
-    ]
-    if problems:
-        raise InputError(problems)
     return trial
 
 
@@ -124,30 +112,6 @@ def _other_sources(worker: str) -> InputError:
     message = "has other sources of memsim or another numpy than the computer of the run"
     hint = "install the same memsim and numpy there, and start the worker again"
     return InputError([Problem(f"worker {worker}", 0, 0, message, hint)])
-
-
-def _faults(path: Path, digest: str) -> list[tuple[str, str]]:
-    try:
-        found = _digest(path, _stamps(path))
-    except OSError as error:
-        hint = "the folder must be shared with the workers"
-        return [(f"cannot be read ({error.strerror or error}) by", hint)]
-    hint = "it was changed since the run began, or the folder is not shared with the workers"
-    return [] if found == digest else [("is not what the run began with, for", hint)]
-
-
-Stamp = tuple[str, int, int]
-
-
-def _stamps(path: Path) -> tuple[Stamp, ...]:
-    """Tell path, time of the last change and size of a file, or of all files of a folder."""
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    return tuple((str(f), (at := f.stat()).st_mtime_ns, at.st_size) for f in files)
-
-
-@lru_cache(maxsize=64)
-def _digest(path: Path, stamps: tuple[Stamp, ...]) -> str:
-    return digest_path(path)
 
 
 class _Plugins:

@@ -1,15 +1,18 @@
 """Trials one by one or several at a time: the same bytes, and nothing is lost."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
-from trials import small
+from trials import SCENARIOS, SMALL, small
 
 from memsim.errors import InputError
 from memsim.execute import How, map_trials, plan, run, task
 from memsim.execute.watch import Unwatched
+from memsim.load import load_text
 from memsim.results import begin
 from memsim.results.store import TRIALS, UNFINISHED, TrialStore, run_folder
+from memsim.scenario.content import digest_path
 from memsim.simulate import TrialResult
 
 TABLES = ("trials.csv", "high_order.csv", "vmstat.csv", "timeline.parquet", "scenario.yaml")
@@ -67,6 +70,41 @@ def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(tmp_path, how):
     assert len(again.ended) == 3
     assert not (folder / "unfinished.json").exists()
     assert contents(resumed.folder) == contents(run(scenario, out=tmp_path / "whole").folder)
+
+
+@pytest.mark.parametrize("how", [How(), How("threads", 1)], ids=["serial", "threads"])
+def test_an_input_that_changes_meanwhile_gives_no_result_that_is_kept(tmp_path, how):
+    machine = "machine:\n  nodes: [{id: 0, cpus: 0-1, memory: 64MiB}]\n"
+    text = SMALL.replace(machine, "machine: {from: frag}\n")
+    shutil.copytree(SCENARIOS / "data/frag", tmp_path / "frag")
+    scenario = load_text(text, "small.yaml", str(tmp_path), policies=("none",), seeds="1..3")
+    source = tmp_path / "frag/SOURCE"
+
+    class Editor(Unwatched):
+        def ends(self, done):
+            source.write_text("another")
+
+    done = run(scenario, out=tmp_path / "results", how=how, watcher=Editor())
+    rows = done.trial_rows()
+    assert [row["status"] for row in rows] == ["ok", "failed", "failed"]
+    assert rows[1]["error"] == f"{tmp_path / 'frag'}: is not what the run began with"
+    assert len(kept_files(tmp_path / "results")) == 1
+
+
+def test_an_input_that_changes_during_a_trial_gives_no_result(tmp_path, monkeypatch):
+    path = tmp_path / "trace.txt"
+    path.write_text("first")
+    scenario = small(policies=("none",), seeds="1")
+    scenario = scenario.model_copy(update={"inputs": ((str(path), digest_path(path)),)})
+
+    def simulate(trial, **options):
+        path.write_text("other, and longer")
+        return TrialResult("ok")
+
+    monkeypatch.setattr(task, "simulate", simulate)
+    with pytest.raises(InputError, match=r"trace.txt: is not what the run began with"):
+        run(scenario, out=tmp_path / "results")
+    assert kept_files(tmp_path / "results") == []
 
 
 def test_trials_of_another_run_are_not_repeated(tmp_path):

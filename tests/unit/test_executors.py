@@ -12,6 +12,7 @@ from memsim.errors import InputError
 from memsim.execute import EXECUTORS, How, carry_out_all, map_trials, run, worker
 from memsim.execute.task import Stopped
 from memsim.execute.watch import Unwatched
+from memsim.scenario.content import digest_path
 
 SEVERAL = [name for name in EXECUTORS if name != "serial"]
 
@@ -102,7 +103,7 @@ def test_a_worker_refuses_input_files_that_are_not_those_of_the_run(tmp_path):
     scenario = one().scenario
     path = tmp_path / "trace.txt"
     path.write_text("first")
-    inputs = ((str(path), worker.digest_path(path)),)
+    inputs = ((str(path), digest_path(path)),)
     given = scenario.model_copy(update={"inputs": inputs})
     trial = type(one())(given, "none", (), 1)
     assert done().result.status == "ok"
@@ -119,7 +120,7 @@ def test_paths_are_relative_to_where_the_runner_is(tmp_path, monkeypatch):
     here.mkdir()
     there.mkdir()
     (here / "trace.txt").write_text("first")
-    inputs = (("trace.txt", worker.digest_path(here / "trace.txt")),)
+    inputs = (("trace.txt", digest_path(here / "trace.txt")),)
     scenario = one().scenario.model_copy(update={"inputs": inputs, "directory": "."})
     trial = type(one())(scenario, "none", (), 1)
     monkeypatch.chdir(here)
@@ -132,7 +133,7 @@ def test_a_bug_comes_back_with_its_trace(monkeypatch):
     class Odd(Exception):
         """Cannot be read by another process."""
 
-    def simulated(trial, *, check, tick):
+    def simulated(trial, **options):
         raise Odd("what is this")
 
     monkeypatch.setattr(worker, "simulated", simulated)
