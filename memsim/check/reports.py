@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 from memsim.check.findings import ORDER, Finding, Group, Outcome
 from memsim.errors import visible
+from memsim.results.tables import markdown_text
 
 SHOWN = 50
 """Findings that are shown unless more are asked for."""
@@ -113,23 +114,17 @@ def as_markdown(outcomes: Sequence[Outcome], *, strict: bool, limit: int = SHOWN
     for outcome in outcomes:
         mark = "❌" if outcome.fails(strict=strict) else "✅"
         found = outcome.summary().rpartition("figures compared: ")[2]
-        name = _markdown_text(outcome.scenario)
+        name = markdown_text(outcome.scenario)
         lines.append(f"| {mark} | {name} | {outcome.trials:,} | {outcome.figures:,} | {found} |")
     shown, more = _limited(outcomes, limit)
     if shown:
         lines += ["", "| finding | what | where |", "|---|---|---|"]
     for _, f in shown:
-        what = _markdown_text(f.message)
-        lines.append(f"| {f.kind} | {what} | {_markdown_text(f.place)} |")
+        what = markdown_text(f.message)
+        lines.append(f"| {f.kind} | {what} | {markdown_text(f.place)} |")
     notes = [f"{o.scenario}: {note}" for o in outcomes for note in o.notes]
     texts = [*([more] if more else []), *notes]
-    return "\n".join(lines + [line for text in texts for line in ("", _markdown_text(text))]) + "\n"
-
-
-def _markdown_text(text: str) -> str:
-    """Escape text so that it is neither markup nor HTML, and does not end a cell."""
-    escaped = visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return "".join(f"\\{c}" if c in "\\`*_[]|~#@!" else c for c in escaped)
+    return "\n".join(lines + [line for text in texts for line in ("", markdown_text(text))]) + "\n"
 
 
 def as_annotations(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import shutil
@@ -17,7 +15,7 @@ from memsim import __version__
 from memsim.errors import visible
 from memsim.results import Run
 from memsim.results.answer import NOT_SIMULATED, Answer, AnswerRow, shown
-from memsim.results.tables import csv_text
+from memsim.results.tables import csv_bytes, csv_cell, markdown_text
 from memsim.scenario import Point, Scenario
 from memsim.scenario.expect import Verdict
 from memsim.schema import Column
@@ -109,24 +107,14 @@ def _label(row: AnswerRow) -> str:
     return f"{row.metric} ({point_text(row.point)})" if row.point else row.metric
 
 
-def markdown_text(text: str) -> str:
-    """Escape text for a table of GitHub's kind."""
-    escaped = visible(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
-    return escaped.replace("`", "\\`")
-
-
 def as_csv(found: Answer) -> str:
     """Write raw means, a row per metric and point."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
     axes = [path for path, _ in found.rows[0].point] if found.rows else []
-    heads = ["metric", "unit", "better", *axes, *found.policies]
-    writer.writerow([csv_text(head) for head in heads])
+    lines: list[list[str | float | None]] = [["metric", "unit", "better", *axes, *found.policies]]
     for row in found.rows:
-        values = [csv_text(value) for _, value in row.point]
-        means = ["" if mean is None else repr(mean) for mean in row.means]
-        writer.writerow([row.metric, csv_text(row.column.unit), row.column.better, *values, *means])
-    return out.getvalue().rstrip("\n")
+        place = [value for _, value in row.point]
+        lines.append([row.metric, row.column.unit, row.column.better, *place, *row.means])
+    return csv_bytes(map(csv_cell, line) for line in lines).decode().rstrip("\n")
 
 
 def as_json(found: Answer, run: Run, verdicts: Sequence[Verdict]) -> str:

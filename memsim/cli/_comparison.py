@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import os
@@ -17,12 +15,12 @@ from typing import NamedTuple, get_args
 import click
 
 from memsim import __version__
-from memsim.cli._answer import counted, head_line, markdown_text, seeds_text
+from memsim.cli._answer import counted, head_line, seeds_text
 from memsim.compare import Comparison, Row
 from memsim.compare.rows import IDEAL
 from memsim.errors import visible
 from memsim.results.answer import NOT_SIMULATED, is_ratio, shown
-from memsim.results.tables import csv_text
+from memsim.results.tables import csv_bytes, csv_cell, markdown_text
 from memsim.schema import Column
 from memsim.statistics import MOST_PAIRS, Verdict
 from memsim.units import BYTES
@@ -293,16 +291,9 @@ def as_markdown(found: Comparison) -> str:
 
 def as_csv(found: Comparison) -> str:
     """Write raw numbers, a row per metric, place and side."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
     records = found.records()
-    writer.writerow([csv_text(name) for name in records[0]] if records else [])
-    for record in records:
-        writer.writerow(
-            "" if value is None else csv_text(value) if isinstance(value, str) else repr(value)
-            for value in record.values()
-        )
-    return out.getvalue().rstrip("\n")
+    rows = [[*(records[0] if records else ())], *(record.values() for record in records)]
+    return csv_bytes(map(csv_cell, row) for row in rows).decode().rstrip("\n")
 
 
 def as_json(found: Comparison) -> str:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from memsim.cli._answer import markdown_text, seeds_text
+from memsim.cli._answer import seeds_text
 from memsim.errors import visible
 from memsim.execute.estimate import size_text
 from memsim.results.listing import Listed
-from memsim.results.tables import csv_bytes, csv_text
+from memsim.results.tables import csv_bytes, csv_cell, markdown_text
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -30,8 +30,7 @@ def print_rows(form: str, heads: Sequence[str], rows: Sequence[Sequence[Cell]]) 
         found = [dict(zip(heads, row, strict=True)) for row in rows]
         click.echo(json.dumps(found, indent=2))
     elif form == "csv":
-        cells = [[csv_text(c) if isinstance(c, str) else c for c in row] for row in rows]
-        click.echo(csv_bytes([heads, *cells]), nl=False)
+        click.echo(csv_bytes(map(csv_cell, row) for row in [heads, *rows]), nl=False)
     elif form == "markdown":
         for line in (heads, ["---"] * len(heads), *rows):
             click.echo(f"| {' | '.join(markdown_text(_text(cell)) for cell in line)} |")

@@ -26,11 +26,11 @@ from memsim.results.manifest import (
     LARGE_TABLES,
     SOURCE,
     TRIALS_TABLE,
+    WRITTEN,
     digests,
     make_manifest,
     read_manifest,
 )
-from memsim.results.manifest import WRITTEN as WRITTEN
 from memsim.results.places import refuse_links
 from memsim.results.store import (
     MANIFEST,

@@ -55,8 +55,7 @@ def write_all(files: Mapping[Path, bytes]) -> None:
         for path, content in files.items():
             drafts[path] = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
             with writing(path):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                drafts[path].write_bytes(content)
+                _write_draft(drafts[path], content)
         for path, draft in drafts.items():
             with writing(path):
                 draft.replace(path)
@@ -65,6 +64,16 @@ def write_all(files: Mapping[Path, bytes]) -> None:
             with suppress(OSError):
                 draft.unlink()
         raise
+
+
+def _write_draft(draft: Path, content: bytes) -> None:
+    draft.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        draft.write_bytes(content)
+    except FileNotFoundError:
+        # Another process removes runs, and took the folder while it was empty.
+        draft.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_bytes(content)
 
 
 def read_whole(path: Path, hint: str = "") -> bytes:

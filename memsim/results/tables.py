@@ -78,7 +78,7 @@ class Table:
     def to_csv(self) -> bytes:
         """Write the table as CSV; text is escaped so that no program takes it for a formula."""
         names = [csv_text(column.name) for column in self.columns]
-        return csv_bytes([names, *(map(_cell, row) for row in self.rows)])
+        return csv_bytes([names, *(map(csv_cell, row) for row in self.rows)])
 
     def to_parquet(self) -> bytes:
         """Write a table of whole numbers and text as Parquet; text is escaped as in CSV."""
@@ -145,11 +145,17 @@ def csv_text(text: str) -> str:
     return f"'{shown}" if shown[:1] in tuple("=+-@") and not _NUMBER.fullmatch(shown) else shown
 
 
-def _cell(value: Value) -> Value:
-    """Escape text; None and what is no number are blank."""
+def csv_cell(value: Value) -> Value:
+    """Escape a cell of CSV if it is text; None and what is no number are blank."""
     if isinstance(value, str):
         return csv_text(value)
     return "" if value is None or value != value else value
+
+
+def markdown_text(text: str) -> str:
+    """Escape text for markdown: it is neither markup nor HTML, and does not end a table's cell."""
+    escaped = visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return "".join(f"\\{c}" if c in "\\`*_[]|~#@!" else c for c in escaped)
 
 
 def declared(

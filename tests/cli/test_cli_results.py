@@ -228,6 +228,14 @@ def test_trials_stay_while_another_run_cannot_say_which_it_needs(desk):
     assert not going.exists() and trials() == before
 
 
+def test_trials_stay_that_an_unfinished_run_has_kept(desk):
+    begun = Path("results/small") / next(r["run"] for r in listed("small") if not r["when"])
+    names = json.loads((begun / "unfinished.json").read_text())["trials"]
+    shared = {name for name in names if Path(f"results/.trials/{name[:2]}/{name}.json").exists()}
+    memsim("rm", str(folder_of("1-2")), str(folder_of("2-3")), "--yes")
+    assert shared and {Path(path).stem for path in trials()} >= shared
+
+
 def test_a_run_of_version_1_goes_with_its_trials(desk):
     old = Path("results/small/0ld")
     (old / "trials").mkdir(parents=True)
@@ -373,4 +381,4 @@ def test_hostile_text_cannot_steer_the_terminal(desk):
     manifest.write_text(text)
     for form in ("table", "markdown", "csv"):
         out = memsim("ls", "--format", form).stdout
-        assert "\x1b" not in out and "\\x1b[2J[red]0" in out.replace("\\\\", "\\")
+        assert "\x1b" not in out and "x1b[2J[red]0" in out.replace("\\", "")

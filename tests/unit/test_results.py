@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import pathlib
+import re
 import shutil
 
 import pytest
@@ -14,10 +15,17 @@ import memsim
 from memsim import plugins
 from memsim.errors import InputError
 from memsim.execute import run
-from memsim.results import begin, read_results, save
+from memsim.results import begin, is_complete, open_run, read_results, save
 from memsim.results.answer import answer, shown, verdicts
 from memsim.results.store import TrialStore, run_folder, write_all, write_whole
-from memsim.results.tables import Table, csv_text, timeline_table, trials_table, vmstat_table
+from memsim.results.tables import (
+    Table,
+    csv_text,
+    markdown_text,
+    timeline_table,
+    trials_table,
+    vmstat_table,
+)
 from memsim.schema import Column
 from memsim.simulate import TrialResult
 
@@ -343,6 +351,52 @@ def test_where_there_is_no_room_for_all_files_all_stay_as_they_were(copied, monk
     with pytest.raises(InputError, match="cannot be written: No space left"):
         write_all({copied / "trials.csv": b"small", copied / "vmstat.csv": b"large"})
     assert {path: path.read_bytes() for path in copied.iterdir()} == before
+
+
+def test_the_manifest_is_the_last_file_that_others_see(copied, monkeypatch):
+    scenario = read_results(copied).scenario
+    shutil.rmtree(copied)
+    seen = []
+    replace = pathlib.Path.replace
+
+    def watched(self, other):
+        seen.append((other.name, is_complete(copied)))
+        return replace(self, other)
+
+    monkeypatch.setattr("pathlib.Path.replace", watched)
+    trials = [(trial, TrialResult("ok")) for trial in scenario.trials()]
+    save(copied, scenario, trials, {"started": "", "wall_time_s": 0.0})
+    assert len(seen) == 7 and seen[-1][0] == "manifest.json"
+    assert not any(complete for _, complete in seen)
+
+
+def test_a_folder_that_another_process_removes_is_made_again(tmp_path, monkeypatch):
+    write = pathlib.Path.write_bytes
+    removed = []
+
+    def too_late(self, content):
+        if not removed:
+            removed.append(self.parent.rmdir())
+        return write(self, content)
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", too_late)
+    write_whole(tmp_path / "ab" / "file", b"new")
+    assert removed and [p.read_bytes() for p in (tmp_path / "ab").iterdir()] == [b"new"]
+
+
+def test_a_manifest_names_the_files_that_its_axes_call_for(copied):
+    path = copied / "manifest.json"
+    path.write_text(path.read_text().replace("vmstat.csv", "vmstat.parquet").replace(
+        "high_order.csv", "high_order.parquet"))  # fmt: skip
+    with pytest.raises(InputError, match="files: expected those of a run"):
+        open_run(copied)
+
+
+@pytest.mark.parametrize("text", ["![x](//a)", "a|b", "<b>", "`c`", "@me", "\x1b[0m", "_i_ *j*"])
+def test_text_is_no_markup_in_markdown(text):
+    escaped = markdown_text(text)
+    assert re.sub(r"\\(.)", "", escaped).isprintable()
+    assert not re.search(r"(?<!\\)[*_\[\]|`@!]|[<>]", escaped)
 
 
 def test_the_answer_is_means_over_seeds(small_run):
