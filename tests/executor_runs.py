@@ -6,6 +6,7 @@ from plugin_files import WORKLOAD, changed
 from trials import SMALL, small
 
 from memsim import plugins
+from memsim.execute import carry_out_all
 from memsim.execute.watch import Unwatched
 
 STRIKE = """
@@ -47,6 +48,13 @@ class Listener(Unwatched):
 
     def ends(self, done):
         self.ended.append(done.trial.name)
+
+
+def map_trials(trials, how, watcher):
+    """Carry out all trials; return what became of them in the same order."""
+    wanted = list(trials)
+    done = {d.trial.name: d for d in carry_out_all(iter(wanted), how, watcher)}
+    return [done[trial.name] for trial in wanted]
 
 
 def tables(folder):

@@ -30,7 +30,6 @@ from memsim.units import describe
 EXAMPLE = "ci(high_order.success_ratio) < 1%"
 FEWEST_SEEDS = 5
 """No run ends with fewer: of fewer values the spread is not known."""
-MOST_SEEDS = 100
 _GRAMMAR = re.compile(rf"\s*ci\(\s*(?P<metric>{METRIC})\s*\)\s*<\s*(?P<bound>\S+)\s*", re.ASCII)
 
 

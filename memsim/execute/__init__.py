@@ -6,13 +6,13 @@ trials finish. An executor is a file here with one function, ``carry_out_all``.
 
 from __future__ import annotations
 
-from memsim.execute.executors import EXECUTORS, Executor, How, carry_out_all, map_trials
+from memsim.execute.executors import EXECUTORS, Executor, How, carry_out_all
 from memsim.execute.planning import Planned, plan
 from memsim.execute.runner import results_of, run
 from memsim.execute.task import Done
 from memsim.execute.watch import Watcher
 
 __all__ = [
-    "EXECUTORS", "Done", "Executor", "How", "Planned", "Watcher", "carry_out_all", "map_trials",
-    "plan", "results_of", "run",
+    "EXECUTORS", "Done", "Executor", "How", "Planned", "Watcher", "carry_out_all", "plan",
+    "results_of", "run",
 ]  # fmt: skip

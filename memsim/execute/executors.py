@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -46,10 +46,3 @@ def carry_out_all(trials: Iterator[Trial], how: How, watcher: Watcher) -> Genera
     module = importlib.import_module(f"memsim.execute.{name}")
     found: Generator[Done] = module.carry_out_all(trials, how, watcher)
     return found
-
-
-def map_trials(trials: Iterable[Trial], how: How, watcher: Watcher) -> list[Done]:
-    """Carry out all trials; return what became of them in the same order."""
-    wanted = list(trials)
-    done = {d.trial.name: d for d in carry_out_all(iter(wanted), how, watcher)}
-    return [done[trial.name] for trial in wanted]

@@ -9,14 +9,14 @@ from contextlib import closing
 import distributed
 import psutil
 import pytest
-from executor_runs import Listener, executing, striking, tables
+from executor_runs import Listener, executing, map_trials, striking, tables
 from plugin_files import METRIC
 from trials import SCENARIOS, small
 
 from memsim import plugins
 from memsim.cli.run import command
 from memsim.errors import InputError, TrialError
-from memsim.execute import How, carry_out_all, dask_cluster, map_trials, run
+from memsim.execute import How, carry_out_all, dask_cluster, run
 from memsim.execute.watch import Unwatched
 
 QUIET = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "silence_logs": 60}

@@ -4,10 +4,11 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from executor_runs import map_trials
 from trials import SCENARIOS, SMALL, small
 
 from memsim.errors import InputError
-from memsim.execute import How, map_trials, plan, run, task
+from memsim.execute import How, plan, run, task
 from memsim.execute.watch import Unwatched
 from memsim.load import load_text
 from memsim.results import begin
@@ -115,6 +116,16 @@ def test_trials_of_another_run_are_not_repeated(tmp_path):
     assert done.manifest["kept_trials"] == 4
     whole = run(small(seeds="1..3"), out=tmp_path / "whole")
     assert contents(done.folder) == contents(whole.folder)
+
+
+def test_what_another_runner_has_finished_meanwhile_is_not_repeated(tmp_path, monkeypatch):
+    planned = plan(small(), TrialStore(tmp_path))
+    first = contents(run(small(), out=tmp_path).folder)
+    carried_out = []
+    monkeypatch.setattr(task, "simulate", lambda trial, **options: carried_out.append(trial))
+    again = run(small(), out=tmp_path, planned=planned, force=True)
+    assert contents(again.folder) == first
+    assert carried_out == []
 
 
 def test_a_finished_run_is_not_repeated_nor_written_again(tmp_path):

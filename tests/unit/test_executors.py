@@ -3,13 +3,13 @@
 import multiprocessing
 
 import pytest
-from executor_runs import Listener, tables
+from executor_runs import Listener, map_trials, tables
 from plugin_files import METRIC
 from trials import SMALL, small
 
 from memsim import plugins
 from memsim.errors import InputError
-from memsim.execute import EXECUTORS, How, carry_out_all, map_trials, run, worker
+from memsim.execute import EXECUTORS, How, carry_out_all, run, worker
 from memsim.execute.task import Stopped
 from memsim.execute.watch import Unwatched
 from memsim.scenario.content import digest_path

@@ -6,11 +6,12 @@ import time
 
 import numpy as np
 import pytest
+from executor_runs import map_trials
 from plugin_files import POLICY, WORKLOAD, changed
 from trials import small
 
 from memsim import plugins
-from memsim.execute import How, map_trials
+from memsim.execute import How
 from memsim.execute.watch import Unwatched
 from memsim.memory import Memory
 from memsim.mm import Status, Use, gfp_from_text

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from executor_runs import Listener, striking, tables
+from executor_runs import Listener, map_trials, striking, tables
 from trials import small
 
 from memsim.errors import TrialError
-from memsim.execute import How, map_trials, processes, run
+from memsim.execute import How, processes, run
 from memsim.execute.watch import Unwatched
 from memsim.results.store import TRIALS
 
