@@ -258,7 +258,7 @@ def test_ctrl_c_exits_with_130_and_says_how_to_go_on(desk, monkeypatch):
 
     monkeypatch.setattr(task, "simulate", interrupted)
     monkeypatch.setattr(sys, "argv", ["memsim", "run", "small.yaml"])
-    result = memsim("small.yaml")
+    result = memsim("small.yaml", "--jobs", "1")
     assert result.exit_code == 130
     assert "2 more of 4 trials are finished and kept" in result.stderr
     assert "  memsim run small.yaml\n" in result.stderr

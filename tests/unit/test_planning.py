@@ -97,6 +97,16 @@ def test_a_changed_engine_is_named(done, monkeypatch):
         content.sources_digest.cache_clear()
 
 
+def test_another_numpy_is_another_engine(done, monkeypatch):
+    root, earlier = done
+    monkeypatch.setattr(content, "version", lambda name: "1.0.9")
+    content.sources_digest.cache_clear()
+    try:
+        assert reasons(small(), root) == {f"runs: engine changed since {earlier.folder}"}
+    finally:
+        content.sources_digest.cache_clear()
+
+
 def test_the_newest_run_is_compared_with(done):
     root, earlier = done
     newer = run(small(SMALL.replace("64MiB", "68MiB")), out=root)

@@ -162,7 +162,9 @@ def test_what_is_simulated_again_is_so_once(tmp_path):
 
 
 def test_a_scenario_with_more_seeds_than_the_limit_keeps_them(tmp_path):
-    found, _, rounds = enough(tmp_path, "ci(overhead.drained_blocks) < 0.001", 3, small(seeds="1..6"))
+    found, _, rounds = enough(
+        tmp_path, "ci(overhead.drained_blocks) < 0.001", 3, small(seeds="1..6")
+    )
     assert found.seeds == (1, 2, 3, 4, 5, 6)
     assert len(rounds) == 1
 

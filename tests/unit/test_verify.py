@@ -90,6 +90,8 @@ def test_machine_file_and_capture_are_found_from_elsewhere(tmp_path, monkeypatch
         pytest.param("trials.csv", lambda t: t.replace(b",ok,,", b",failed,x,", 1), [
             "row 1 (none, 1): status: was failed, is ok", "row 1 (none, 1): error: was x, is blank",
         ], id="cells"),
+        pytest.param("trials.csv", lambda t: t.replace(b",ok,", b",no,", 1),
+                     ["row 1 (none, 1): status: was no, is ok"], id="same length"),
         pytest.param("vmstat.csv", lambda t: t[: t.rindex(b"\n", 0, -1) + 1],
                      ["rows: was {less}, is {rows}"], id="row gone"),
         pytest.param("vmstat.csv", lambda t: t + b"x\n",
