@@ -26,11 +26,11 @@ class Side:
     """A sentence for each trial that failed."""
 
     def add(self, point: Point, seed: int, values: Values, error: str | None) -> None:
-        """Add a trial; ``error`` is why it failed."""
+        """Add a trial; ``error`` is why it failed, with which it has no values."""
         if error is not None:
             where = "".join(f", {path} {value}" for path, value in point)
             self.failed.append(f"{self.label}{where}, seed {seed}: {error}")
-        self.trials.setdefault(point, {})[seed] = {} if error is not None else values
+        self.trials.setdefault(point, {})[seed] = values
 
 
 def sides_of_results(finished: Iterable[tuple[Trial, TrialResult]]) -> list[Side]:

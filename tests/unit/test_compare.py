@@ -122,6 +122,19 @@ def test_p_values_are_adjusted_for_all_rows_that_are_tested():
     assert (rows["m.3"].verdict, rows["m.3"].p) == ("same", None)
 
 
+def test_the_more_rows_are_open_the_more_seeds_it_takes():
+    columns = {f"m.{i}": Column(f"m{i}", "1", "", "higher", dtype="float64") for i in range(8)}
+    before, after = Side("a"), Side("b")
+    for seed, noise in enumerate([0.1, 0.4, 0.9, 0.35]):
+        before.add((), seed, dict.fromkeys(columns, noise), None)
+        after.add((), seed, dict.fromkeys(columns, noise + (-1) ** seed + 0.3), None)
+    (alone,) = rows_of([before, after], before, {"m.0": columns["m.0"]}, 0)
+    together = rows_of([before, after], before, columns, 0)
+    assert {row.verdict for row in (alone, *together)} == {"too few seeds"}
+    assert {row.more_seeds for row in together} != {alone.more_seeds}
+    assert min(row.more_seeds for row in together) > alone.more_seeds
+
+
 def test_where_no_metric_depends_on_the_seed_differences_are_exact():
     def constant(label, value):
         made = Side(label)
