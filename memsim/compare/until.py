@@ -91,11 +91,18 @@ def judge_until(until: Until, sides: Sequence[Side], baseline: Side) -> Reached:
     widest, why_not, blank = 1.0, "", False
     for where, half, mean in _halves(until, sides, baseline):
         bound = until.bound * abs(mean) if until.relative else until.bound
-        share = half / bound if bound else math.copysign(math.inf, half) if half else 0.0
+        share = _share(half, bound)
         if share >= widest:
             widest, why_not = share, _why_not(until, where, half, bound)
         blank = blank or math.isnan(mean)
     return Reached(why_not, blank)
+
+
+def _share(half: float, bound: float) -> float:
+    """Measure half a width in bounds, which are 0 or NaN where the baseline's mean is."""
+    if not half or math.isinf(half):
+        return half
+    return half / bound if bound else math.inf
 
 
 def _why_not(until: Until, where: str, half: float, bound: float) -> str:

@@ -109,8 +109,9 @@ def test_with_one_side_the_interval_is_that_of_the_mean():
     assert not judged("ci(pageblocks.mixed) < 1", [10, 11, 12]).holds
 
 
-def test_blank_values_never_reach_a_bound():
-    reached = judged("ci(pageblocks.mixed) < 5", [1, 2, None], [None, None, 3])
+@pytest.mark.parametrize("bound", ["5", "5%"])
+def test_blank_values_never_reach_a_bound(bound):
+    reached = judged(f"ci(pageblocks.mixed) < {bound}", [1, 2, None], [None, None, 3])
     assert reached.blank and "fewer than two values" in reached.why_not
     reached = judged("ci(pageblocks.mixed) < 5", [1, 2, None], [None, 3, 3])
     assert not reached.blank and not reached.holds
