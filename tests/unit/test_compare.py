@@ -164,6 +164,17 @@ def test_regret_is_the_distance_from_ideal_in_the_good_direction():
     assert only_row(a, b).regret is None
 
 
+def test_regret_is_over_the_seeds_of_the_pairs():
+    a, b = side("a", by_seed(5.0, 6.5)), side("b", by_seed(7.0, 8.0))
+    columns = {"m.x": MORE["m.x"]}
+    longer = side("ideal", by_seed(9.0, 10.5, 99.0))
+    rows = {row.side: row for row in rows_of([a, b, longer], a, columns, 0)}
+    assert rows["b"].regret == 2.25
+    shorter = side("ideal", by_seed(9.0))
+    rows = {row.side: row for row in rows_of([a, b, shorter], a, columns, 0)}
+    assert rows["b"].regret is None
+
+
 def test_a_scenario_with_a_policy_ideal_has_regrets(tmp_path):
     found = compare(run(small(IDEAL, seeds="1..3"), out=tmp_path), baseline="none")
     (row,) = [r for r in found.rows if (r.metric, r.side) == ("pageblocks.mixed", "mobility")]

@@ -124,10 +124,16 @@ def test_pairs_that_do_not_differ_reach_any_bound():
 def enough(tmp_path, text, most, scenario=None, **options):
     rounds = Rounds()
     found, reached = with_enough_seeds(
-        scenario or small(), until(text), baseline=None, most=most, out=tmp_path, how=How(),
-        watched=rounds, **options,
+        scenario or small(), until(text), most=most, out=tmp_path, how=How(), watched=rounds,
+        **{"baseline": None, **options},
     )  # fmt: skip
     return found, reached, rounds.ended
+
+
+@pytest.mark.parametrize(("baseline", "other"), [(None, "mobility"), ("mobility", "none")])
+def test_a_bound_is_of_the_others_beside_the_baseline(tmp_path, baseline, other):
+    _, reached, _ = enough(tmp_path, "ci(pageblocks.mixed) < 0.0001", 2, baseline=baseline)
+    assert reached.why_not.startswith(f"{other}: ")
 
 
 def test_at_least_five_seeds_are_taken_and_no_more_than_needed(tmp_path):
