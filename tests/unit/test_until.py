@@ -132,7 +132,7 @@ def enough(tmp_path, text, most, scenario=None, **options):
 
 @pytest.mark.parametrize(("baseline", "other"), [(None, "mobility"), ("mobility", "none")])
 def test_a_bound_is_of_the_others_beside_the_baseline(tmp_path, baseline, other):
-    _, reached, _ = enough(tmp_path, "ci(pageblocks.mixed) < 0.0001", 2, baseline=baseline)
+    _, reached, _ = enough(tmp_path, "ci(overhead.drained_blocks) < 0.0001", 2, baseline=baseline)
     assert reached.why_not.startswith(f"{other}: ")
 
 
