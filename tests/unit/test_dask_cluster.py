@@ -155,6 +155,7 @@ def test_a_scheduler_that_is_lost_ends_the_run(monkeypatch):
         ("tcp://localhost:8786/x", "is no address"),
         ("tcp://[::1:8786", "is no address"),
         ("tcp://192.0.2.1:8786", "anybody in between .*\n  hint: use tls://.*--insecure"),
+        ("tcp://localhost.example:8786", "anybody in between"),
         ("tls://192.0.2.1:8786", "TLS is not configured\n"),
         ("tcp://127.0.0.1:1", "no scheduler answers"),
         ("tcp://[::1]:1", "no scheduler answers"),
