@@ -13,6 +13,7 @@ from typing import Any
 from memsim import __version__, plugins
 from memsim.errors import InputError, Problem
 from memsim.execute import How, Planned, Watcher, carry_out_all
+from memsim.execute.runner import where
 from memsim.execute.watch import Unwatched
 from memsim.results import Run, files_of
 from memsim.results.manifest import AGAIN, TRIALS_TABLE, digests
@@ -125,17 +126,12 @@ def verify(
             if isinstance(done.error, plugins.PluginTimeout):
                 raise done.error
             if fail_fast and done.result.status == "failed" != had[done.trial.name]:
-                what = f"{TRIALS_TABLE}: {_named(done.trial)}: fails now: {done.result.error}"
+                what = f"{TRIALS_TABLE}: {where(done.trial)}: fails now: {done.result.error}"
                 return Verified(len(results), 0, 0, 1, (what,))
     if len(refusals) == len(planned):
         raise refusals[0]
     pairs = [(one.trial, results[one.trial.name]) for one in planned]
     return _compared(run, run.scenario, pairs)
-
-
-def _named(trial: Trial) -> str:
-    at = [f"{path} = {value}" for path, value in trial.point]
-    return ", ".join([trial.policy, *at, f"seed {trial.seed}"])
 
 
 def _compared(
