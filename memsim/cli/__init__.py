@@ -87,6 +87,7 @@ class Commands(click.Group):
         """Run a command line and leave with its exit code; errors are sentences on stderr."""
         # Imports make many objects and no garbage: fewer collections save a tenth of a second.
         gc.set_threshold(100_000)
+        _open_streams()
         extra["standalone_mode"] = False
         extra["prog_name"] = "memsim"
         code = self._guarded(*args, **extra)
@@ -124,6 +125,13 @@ class Commands(click.Group):
                 err=True,
             )
             return BUG
+
+
+def _open_streams() -> None:
+    """Give a stream that was closed at the start (``>&-``) a place where nothing is kept."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

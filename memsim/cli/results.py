@@ -58,7 +58,7 @@ def list_(scenario: str, out: Path, form: Format) -> None:
         raise InputError([Problem(scenario, 0, 0, message, suggest(scenario, known))])
     print_runs(form, runs)
     if not runs and form == "table":
-        click.echo(visible(f"\nno runs below {out}; memsim run SCENARIO makes one"))
+        click.echo("\n" + visible(f"no runs below {out}; memsim run SCENARIO makes one"))
 
 
 @command.command()

@@ -339,3 +339,12 @@ def test_the_public_names_are_there_at_once():
         "assert memsim.load('tiny').seeds == (1, 2)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("stream", ["<&-", ">&-", "2>&-"])
+def test_a_stream_that_is_closed_from_the_start_is_no_fault(desk, stream):
+    code = "from memsim.cli import main; main()"
+    command = f"exec '{sys.executable}' -c '{code}' run small.yaml --seeds 1 {stream}"
+    result = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert ("small/" in result.stdout) == (stream != ">&-")
