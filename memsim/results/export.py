@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from memsim.errors import InputError, Problem
 from memsim.results import Run
-from memsim.results.store import write_all
+from memsim.results.store import MANIFEST, UNFINISHED, write_all
 from memsim.results.tables import TABLES, TableName
 
 if TYPE_CHECKING:
@@ -25,8 +25,13 @@ def export(
 ) -> list[Path]:
     """Write one table to the file ``out``, or all tables into the folder ``out``; return the files.
 
-    Raises InputError if one is there already and not ``force``, or cannot be written.
+    Raises InputError if one is there already and not ``force``, if it would lie among the files of
+    a run, or cannot be written.
     """
+    folder = out.parent if table else out
+    if any((folder / name).exists() for name in (MANIFEST, UNFINISHED)):
+        message = "is the folder of a run, where memsim alone writes"
+        raise InputError([Problem(str(folder), 0, 0, message, "give --out another place")])
     names: Sequence[TableName] = (table,) if table else TABLES
     files = {out if table else out / f"{name}.{form}": name for name in names}
     problems = [

@@ -121,7 +121,8 @@ def test_runs_that_cannot_be_read_are_listed_as_such(desk, tmp_path):
 
 
 def test_a_folder_without_runs_is_said(desk):
-    assert "no runs below nowhere; memsim run" in memsim("ls", "--out", "nowhere").stdout
+    said = memsim("ls", "--out", "nowhere").stdout
+    assert said.splitlines()[1:] == ["", "no runs below nowhere; memsim run SCENARIO makes one"]
     assert 'did you mean "small"' in problem("ls", "smal")
 
 
@@ -296,6 +297,16 @@ def test_exported_tables_are_not_replaced_without_force(desk, form):
     assert memsim(*args, "--force").stdout == f"tables/vmstat.{form}\n"
     lines = memsim("export", "sweep", "--format", form, "--out", "tables", code=2).stderr
     assert lines.count("is there already") == 4
+
+
+@pytest.mark.parametrize("place", [(), ("--table", "vmstat")])
+def test_nothing_is_exported_among_the_files_of_a_run(desk, place):
+    folder = folder_of("1-2")
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    out = folder / "vmstat.csv" if place else folder
+    said = problem("export", "small", "--format", "csv", "--force", "--out", str(out), *place)
+    assert f"{folder}: is the folder of a run" in said
+    assert before == {path: path.read_bytes() for path in folder.iterdir()}
 
 
 PLAIN = """
