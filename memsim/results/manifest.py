@@ -145,6 +145,9 @@ def _inconsistency(manifest: Mapping[str, Any]) -> str:
             return f"trials.{number}: policy or seed is not one of the run"
         if list(trial["point"]) != axes:
             return f"trials.{number}: point: expected a value on each axis"
+    for what, said in (("policy", policies), ("seed", seeds)):
+        if not said <= {trial[what] for trial in (*trials, *manifest.get("missing", ()))}:
+            return f"trials: expected some of each {what}"
     if len({trial["name"] for trial in trials}) != len(trials):
         return "trials: two have the same name"
     if set(manifest["engine"]) != policies:
@@ -188,11 +191,14 @@ class _Plugin(_Shape):
     sha256: _Digest
 
 
-class _Trial(_Shape):
-    name: _Digest
+class _Missing(_Shape):
     policy: str
     point: dict[str, str]
     seed: _Number
+
+
+class _Trial(_Missing):
+    name: _Digest
     status: Literal["ok", "failed"]
     parts: dict[str, str]
 
@@ -223,6 +229,7 @@ class _Manifest(_Shape):
     columns: dict[str, _Column]
     files: dict[str, _Digest]
     trials: Annotated[list[_Trial], Field(min_length=1)]
+    missing: list[_Missing] = []
     notes: list[str]
     started: str
     wall_time_s: _Amount

@@ -283,6 +283,8 @@ def test_what_is_no_table_is_one_sentence(copied, table, content):
         pytest.param(lambda m: m.pop("seeds"), "seeds: Field required", id="missing"),
         pytest.param(lambda m: m.update(seeds="1"), "seeds: ", id="type"),
         pytest.param(lambda m: m.update(seeds=[10**30]), "seeds.0: ", id="huge"),
+        pytest.param(lambda m: m["seeds"].append(99), "some of each seed", id="more"),
+        pytest.param(lambda m: m.update(missing=[1]), "missing.0: ", id="lacking"),
         pytest.param(lambda m: m.update(scenario="../up"), "scenario: ", id="path"),
         pytest.param(lambda m: m["files"].update({"../x": "0" * 64}), "files: ", id="file"),
         pytest.param(lambda m: m["trials"][1].update(policy="x"), "trials.1: policy", id="policy"),
