@@ -31,6 +31,7 @@ VERSION = 1
 """Of baselines: what another version wrote is not read."""
 MAX_ABOUT = 4 << 20
 OLD = ".old"
+MAKES_ONE = "memsim check SCENARIO --baseline PATH --update makes one"
 """Ends the name under which a baseline waits while a new one takes its place."""
 
 
@@ -165,8 +166,7 @@ def baselines_in(place: Path) -> dict[str, Path]:
     try:
         names = sorted(p.name for p in place.iterdir())
     except OSError as error:
-        hint = "memsim check SCENARIO --baseline PATH --update makes one"
-        refuse(place, f"no baseline can be read here: {error.strerror}", hint)
+        refuse(place, f"no baseline can be read here: {error.strerror}", MAKES_ONE)
     lost = [name[1 : -len(OLD)] for name in names if name[:1] == "." and name.endswith(OLD)]
     for name in lost:
         settle(place / name)
@@ -183,7 +183,10 @@ def baseline_for(scenario: str, place: Path) -> Path:
     folder = found.get("", found.get(scenario))
     if folder is None:
         message = f"there is no baseline of {describe(scenario)}"
-        raise InputError([Problem(str(place), 0, 0, message, suggest(scenario, found))])
+        hint = (
+            suggest(scenario, found) if found else f"{MAKES_ONE}; a run is given by its own folder"
+        )
+        raise InputError([Problem(str(place), 0, 0, message, hint)])
     refuse_links(place, folder)
     return folder
 

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from memsim.check.baseline import BASELINE, baseline_for, baselines_in, read_about, read_baseline
+from memsim.check.baseline import (
+    BASELINE,
+    MAKES_ONE,
+    baseline_for,
+    baselines_in,
+    read_about,
+    read_baseline,
+)
 from memsim.check.record import Record, record_of, refuse
 from memsim.check.update import place_of
 from memsim.errors import InputError, Problem
@@ -68,8 +75,7 @@ def _all_targets(place: Path) -> list[str]:
     """Name the scenarios of all baselines; raises InputError with the problems of all."""
     found = baselines_in(place)
     if not found:
-        hint = "memsim check SCENARIO --baseline PATH --update makes one"
-        refuse(place, "there is no baseline here", hint)
+        refuse(place, "there is no baseline here", MAKES_ONE)
     texts, problems = [], []
     for name, folder in found.items():
         try:

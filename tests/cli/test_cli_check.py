@@ -244,6 +244,7 @@ def test_findings_are_limited_and_the_rest_is_counted(desk):
         pytest.param(["--baseline", "results"], "there is no baseline here", id="none in it"),
         pytest.param(["--baseline", "run"], "does not say which file", id="run without target"),
         pytest.param(["tiny", "--baseline", "base"], "no baseline of \"tiny\"", id="other name"),
+        pytest.param(["small.yaml", "--baseline", "results/small"], "its own folder", id="up"),
         pytest.param(["tiny", "--baseline", BASE], "of small, not of tiny", id="another's"),
         pytest.param(["nine.yaml", "--baseline", "base"], "nine.yaml", id="no scenario"),
         pytest.param(["base", "--baseline", "base"], "there is no such run", id="no run"),
