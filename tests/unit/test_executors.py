@@ -9,7 +9,7 @@ from trials import SMALL, small
 
 from memsim import plugins
 from memsim.errors import InputError
-from memsim.execute import EXECUTORS, How, carry_out_all, run, worker
+from memsim.execute import EXECUTORS, How, carry_out_all, run, task, worker
 from memsim.execute.task import Stopped
 from memsim.execute.watch import Unwatched
 from memsim.scenario.content import digest_path
@@ -96,7 +96,7 @@ def test_a_worker_that_would_simulate_something_else_refuses(monkeypatch):
     assert "worker w: has other sources" in str(done.error)
 
 
-def test_a_worker_refuses_input_files_that_are_not_those_of_the_run(tmp_path):
+def test_a_worker_refuses_input_files_that_are_not_those_of_the_run(tmp_path, monkeypatch):
     def done():
         return answer(worker.pack(trial, check=False))
 
@@ -107,6 +107,7 @@ def test_a_worker_refuses_input_files_that_are_not_those_of_the_run(tmp_path):
     given = scenario.model_copy(update={"inputs": inputs})
     trial = type(one())(given, "none", (), 1)
     assert done().result.status == "ok"
+    monkeypatch.setattr(task, "simulate", None)
     path.write_text("other, and longer")
     assert "is not what the run began with, for worker w" in str(done().error)
     path.unlink()
