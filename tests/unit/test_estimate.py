@@ -19,12 +19,14 @@ from memsim.simulate import TrialResult
 
 MIB = 1 << 20
 PEAK = """
-import resource, sys
+import sys
 from memsim.load import find_scenario, load_scenario
 from memsim.simulate import simulate
 
 def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    # ru_maxrss begins with that of the process before exec, which may be larger.
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
 
 simulate(next(load_scenario(find_scenario("tiny")).trials()))
 trial = next(load_scenario(find_scenario(sys.argv[1])).trials())
