@@ -137,6 +137,8 @@ def _refuse_options(reports: Reports, *, update: bool) -> None:
         raise click.UsageError("--update goes without --junit and --markdown")
     if reports.form == "json" and reports.markdown == STDOUT:
         raise click.UsageError("both JSON and markdown were to go to standard output")
+    if len(files) == 2 and files[0].resolve() == files[1].resolve():
+        raise click.UsageError("--junit and --markdown name the same file")
     for file in files:
         if file.is_dir():
             raise InputError([Problem(str(file), 0, 0, "is a folder; give a file to write")])

@@ -258,6 +258,9 @@ def test_findings_are_limited_and_the_rest_is_counted(desk):
         pytest.param(["--baseline", "base", "--limit", "0"], "--limit", id="limit"),
         pytest.param(["--baseline", "base", "--junit", "small.yaml/x"], "Not a dir", id="junit"),
         pytest.param(["--baseline", "base", "--markdown", "."], ".: is a folder", id="folder"),
+        pytest.param(
+            ["--baseline", "base", "--junit", "x", "--markdown", "./x"], "the same file", id="same"
+        ),
         pytest.param(["--baseline", "/"], "/: there is no baseline here", id="root"),
         pytest.param(
             ["results/small", "--baseline", "base", "--set", "a=b"], "are for scenarios", id="set"
