@@ -30,8 +30,8 @@ BASELINE = "baseline.json"
 VERSION = 1
 """Of baselines: what another version wrote is not read."""
 MAX_ABOUT = 4 << 20
-OLD = ".old"
 MAKES_ONE = "memsim check SCENARIO --baseline PATH --update makes one"
+OLD = ".old"
 """Ends the name under which a baseline waits while a new one takes its place."""
 
 
