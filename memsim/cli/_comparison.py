@@ -50,7 +50,9 @@ LEFT = (Line._fields.index("label"), Line._fields.index("side"), Line._fields.in
 
 
 def print_comparison(form: str, found: Comparison) -> None:
-    """Print the answer, then what would settle the rest, notes, files, and what words mean.
+    """Print the answer, then what would settle the rest, files, and what words mean.
+
+    Notes stand above a table, where nobody misses them, and below all else.
 
     With csv and json, only the answer goes to standard output.
     """
@@ -64,7 +66,7 @@ def print_comparison(form: str, found: Comparison) -> None:
     else:
         color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         click.echo(as_table(found, color=color) + "\n", color=color)
-    for line in ending(found):
+    for line in [*(notes(found) if form != "table" else []), *ending(found)]:
         click.echo(line, err=err)
 
 
@@ -88,7 +90,7 @@ def as_table(found: Comparison, *, color: bool) -> str:
             blocks[title] = [_heads(found, title), *block]
     whole = [line for block in blocks.values() for line in block]
     widths = [max(map(len, column)) for column in zip(*whole, strict=True)]
-    lines = [_title(found), "", *_summary(found)]
+    lines = [_title(found), *notes(found), "", *_summary(found)]
     for block in blocks.values():
         lines += ["", *(_aligned(line, widths, color=color) for line in block)] if block else []
     if same:
@@ -237,8 +239,13 @@ def _aligned(line: Line, widths: Sequence[int], *, color: bool) -> str:
     return "  " + "  ".join(shown_cells)
 
 
+def notes(found: Comparison) -> list[str]:
+    """Say what to know of the comparison: what the runs do not have in common."""
+    return [visible(f"  note: {note}") for note in found.notes]
+
+
 def ending(found: Comparison) -> Iterator[str]:
-    """Say what would settle the rest, what to know, where the files are, what words mean."""
+    """Say what would settle the rest, where the files are, what words mean."""
     open_rows = [row for row in found.rows if row.verdict == "too few seeds"]
     needs = sorted(row.more_seeds for row in open_rows if row.more_seeds is not None)
     if needs:
@@ -248,8 +255,6 @@ def ending(found: Comparison) -> Iterator[str]:
         yield f"  {counted(half, 'more seed', 'more seeds')} would probably settle {of}"
     elif open_rows and all(row.n < 2 for row in open_rows):
         yield "  one pair says nothing of chance: give more --seeds"
-    for note in found.notes:
-        yield visible(f"  note: {note}")
     for run in found.runs:
         yield visible(str(run.folder))
     yield foot_line(found)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from memsim.cli._how import Wanted, how_options, watched
+from memsim.cli._places import out_option
 from memsim.cli._plugins import plugin_option
 from memsim.errors import InputError, Problem, visible
 
@@ -66,8 +67,7 @@ class Reports:
               help="Mark lines in GitHub (default: if GITHUB_ACTIONS=true).")  # fmt: skip
 @click.option("--update", is_flag=True,
               help="Make what is found the baseline, and print the difference.")  # fmt: skip
-@click.option("--out", type=FILE, default=Path("results"), metavar="DIR",
-              help="Where results go (default: results).")  # fmt: skip
+@out_option("Where results go")
 @how_options
 @plugin_option
 @click.pass_context

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from memsim.cli._how import Wanted, how_options, watched
+from memsim.cli._places import out_option
 from memsim.cli._plugins import plugin_option
 from memsim.errors import visible
 
@@ -37,8 +38,7 @@ def _margin(ctx: click.Context, param: click.Parameter, text: str) -> float:
 @click.option("--policy", "policies", multiple=True, metavar="A,B", help="Keep these policies.")
 @click.option("--baseline", metavar="NAME", help="Policy or run to compare with (default: first).")
 @click.option("--seeds", metavar="SEEDS", help="Instead of the scenario's seeds: 1..10.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("results"), metavar="DIR",
-              help="Where results are (default: results).")  # fmt: skip
+@out_option("Where results go")
 @click.option("--set", "sets", multiple=True, metavar="PATH=VALUE", help="Change one value.")
 @click.option("--metric", "metrics", multiple=True, metavar="NAME",
               help="Compare these metrics; * stands for any text.")  # fmt: skip

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from memsim.cli._places import out_option
 from memsim.errors import visible
 
 if TYPE_CHECKING:
@@ -19,10 +20,6 @@ Format = Literal["table", "markdown", "csv", "json"]
 TABLES = ("trials", "high_order", "vmstat", "timeline")
 MOST_NAMED = 20
 
-out_option = click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("results"), metavar="DIR",
-    help="Where results are (default: results).",
-)  # fmt: skip
 from_option = click.option(
     "--from", "root", type=click.Path(path_type=Path), default=Path("results"), metavar="DIR",
     help="Where results are (default: results).",
@@ -43,7 +40,7 @@ def command() -> None:
 
 @command.command("ls")
 @click.argument("scenario", required=False, default="")
-@out_option
+@out_option("Where results are")
 @format_option
 def list_(scenario: str, out: Path, form: Format) -> None:
     """List runs: finished, unfinished, and those that cannot be read."""
@@ -64,7 +61,7 @@ def list_(scenario: str, out: Path, form: Format) -> None:
 @command.command()
 @click.argument("run")
 @click.option("--table", type=click.Choice(TABLES), help="A table instead of the answer.")
-@out_option
+@out_option("Where results are")
 @format_option
 def show(run: str, table: TableName | None, out: Path, form: Format) -> None:
     """Print the answer of a run as memsim run does, or one of its tables.
@@ -96,7 +93,7 @@ def show(run: str, table: TableName | None, out: Path, form: Format) -> None:
               help="Forgotten drafts, and kept trials that another version wrote.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@out_option
+@out_option("Where results are")
 def remove_(runs: tuple[str, ...], stale: bool, dry_run: bool, yes: bool, out: Path) -> None:
     """Remove runs, and the kept trials that no other run needs."""
     from memsim.results.places import find_run
@@ -138,8 +135,7 @@ def _describe(plan: Removal) -> None:
 @command.command("merge")
 @click.argument("runs", nargs=-1, metavar="RUN RUN...")
 @click.option("--force", is_flag=True, help="Replace what is there.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("results"), metavar="DIR",
-              help="Where the new run goes (default: results).")  # fmt: skip
+@out_option("Where the new run goes")
 @from_option
 def merge_(runs: tuple[str, ...], force: bool, out: Path, root: Path) -> None:
     """Make one run of runs of a scenario with other seeds, policies or points of its axes.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from memsim.cli._how import Wanted, how_options, watched
+from memsim.cli._places import out_option
 from memsim.cli._plugins import plugin_option
 
 if TYPE_CHECKING:
@@ -24,8 +25,7 @@ UNMET, FAILED = 1, 3
 @click.option("--point", "points", multiple=True, metavar="PATH=VALUE",
               help="Keep this value of an axis (repeatable).")  # fmt: skip
 @click.option("--set", "sets", multiple=True, metavar="PATH=VALUE", help="Change one value.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("results"), metavar="DIR",
-              help="Where results go (default: results).")  # fmt: skip
+@out_option("Where results go")
 @click.option(
     "--format", "form", type=click.Choice(["table", "markdown", "csv", "json"]), default="table"
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from memsim.cli._how import Wanted, how_options
+from memsim.cli._places import out_option
 from memsim.cli._plugins import plugin_option
 from memsim.errors import visible
 
@@ -15,8 +16,7 @@ DIFFERS = 1
 
 @click.command()
 @click.argument("run", metavar="RUN")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("results"), metavar="DIR",
-              help="Where results are (default: results).")  # fmt: skip
+@out_option("Where results are")
 @how_options
 @plugin_option
 @click.pass_context

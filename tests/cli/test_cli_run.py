@@ -229,6 +229,7 @@ def test_no_cache_simulates_again(desk):
             ["small.yaml", "--scheduler", "tcp://x:1"], "goes with --executor dask", id="scheduler"
         ),
         pytest.param(["small.yaml", "--insecure"], "goes with --executor dask", id="insecure"),
+        pytest.param(["small.yaml", "--out", ""], "expected a folder, found nothing", id="no out"),
         pytest.param(["small.yaml", "--out", "small.yaml"], "Not a directory", id="out is a file"),
         pytest.param(["small.yaml", "--format", "xml"], "xml", id="format"),
         pytest.param(
