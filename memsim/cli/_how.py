@@ -8,6 +8,7 @@ import shlex
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -108,7 +109,7 @@ def watched(where: str) -> Iterator[Progress]:
     SIGINT and SIGTERM end the command with a sentence that names ``where`` finished trials are
     kept and how to go on; a second one ends it at once.
     """
-    from memsim.cli._progress import Progress, shown
+    from memsim.cli._progress import Progress
 
     progress = Progress()
     try:
@@ -119,6 +120,27 @@ def watched(where: str) -> Iterator[Progress]:
         kept = f"{progress.done} more of {progress.trials} trials are finished and kept"
         click.echo(f"interrupted: {kept} below {visible(where)}; to go on:\n  {again}", err=True)
         click.get_current_context().exit(INTERRUPTED)
+
+
+@contextmanager
+def shown(progress: Progress) -> Iterator[None]:
+    """Show progress on a terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.live import Live
+
+    from memsim.cli._display import display
+
+    console = Console(stderr=True)
+    with Live(
+        get_renderable=lambda: display(progress, time.monotonic(), console.height),
+        console=console,
+        refresh_per_second=8,
+        transient=True,
+    ):
+        yield
 
 
 @contextmanager

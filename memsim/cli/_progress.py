@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from memsim.errors import MemsimError
 from memsim.execute import Done, Planned
@@ -99,24 +96,3 @@ class Progress:
         for worker, other in list(self.workers.items()):
             if other is not None and other.name == trial.name:
                 self.workers[worker] = None
-
-
-@contextmanager
-def shown(progress: Progress) -> Iterator[None]:
-    """Show progress on a terminal."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    from rich.console import Console
-    from rich.live import Live
-
-    from memsim.cli._display import display
-
-    console = Console(stderr=True)
-    with Live(
-        get_renderable=lambda: display(progress, time.monotonic(), console.height),
-        console=console,
-        refresh_per_second=8,
-        transient=True,
-    ):
-        yield

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from memsim.cli._how import Wanted, how_options
+from memsim.cli._how import Wanted, how_options, shown
 from memsim.cli._places import out_option
 from memsim.cli._plugins import plugin_option
 from memsim.errors import visible
@@ -26,7 +26,7 @@ def command(ctx: click.Context, run: str, out: Path, wanted: Wanted) -> None:
     RUN is the folder of a run, or the name of a scenario, for its newest run. Nothing that is kept
     is used (--no-cache or not), nothing is written. Exits with 1 if a table differs.
     """
-    from memsim.cli._progress import Progress, shown
+    from memsim.cli._progress import Progress
     from memsim.cli.warmup import compile_if_cold
     from memsim.results import open_run
     from memsim.results.places import find_run
