@@ -40,7 +40,7 @@ def little_trials(count: int) -> Iterator[Trial]:
 
 def long_trials() -> Iterator[Trial]:
     """Yield more trials of over half a second than anybody will wait for."""
-    rate = "workloads.kernel.rate=100000/s"
+    rate = "workloads.kernel.rate=20000/s"
     first_look = find_scenario("first-look")
     return load_scenario(first_look, policies=["none"], seeds="1..1000", sets=[rate]).trials()
 

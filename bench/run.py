@@ -70,19 +70,22 @@ def measure(repetitions: int) -> Iterator[Result]:
     yield best("bare zone, free_range", (t.free for t in times), "ns/page", 1.0)
 
 
-def side_by_side(trials: int) -> Iterator[Result]:
+def side_by_side(repetitions: int) -> Iterator[Result]:
     """Measure executors: what each adds to a trial, and what a second worker brings.
 
-    Needs two cores.
+    Needs two cores. One worker and two take turns, for the computer's speed changes by the minute;
+    of the turns' ratios the median is taken.
     """
     for executor in EXECUTORS:
-        took = executors.overhead(executor, 20 * trials)
+        took = executors.overhead(executor, 40 * repetitions)
         yield Result(f"{executor}: until the first trial", took.start, "s")
         yield Result(f"{executor}: added to each trial", 1e3 * took.overhead, "ms")
-    alone = executors.trials_per_second("serial", 1, trials)
     for executor in executors.SIDE_BY_SIDE:
-        rate = executors.trials_per_second(executor, 2, 2 * trials)
-        yield Result(f"{executor}: two workers, one is the reference", rate, "trials/s", alone)
+        ratios = [
+            executors.trials_per_second(executor, 2, 10) / alone
+            for alone in (executors.trials_per_second("serial", 1, 5) for _ in range(repetitions))
+        ]
+        yield Result(f"{executor}: two workers beside one", median(ratios), "times as fast")
 
 
 def starting() -> Iterator[Result]:
@@ -195,7 +198,7 @@ def main() -> None:
         print("bare zone: memsim, one by one and in bulk, and the C program agree")
         return
     results = []
-    for result in chain(side_by_side(2 * arguments.repetitions), _on_one_core(arguments)):
+    for result in chain(side_by_side(arguments.repetitions), _on_one_core(arguments)):
         print(f"{result.case}: {_text(result.value)} {result.unit}", flush=True)
         results.append(result)
     write(results)
