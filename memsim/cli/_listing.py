@@ -10,7 +10,7 @@ import click
 
 from memsim.cli._answer import seeds_text
 from memsim.errors import visible
-from memsim.execute.estimate import size_text
+from memsim.results.answer import size_text
 from memsim.results.listing import Listed
 from memsim.results.tables import csv_bytes, csv_cell, markdown_text
 

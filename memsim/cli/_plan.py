@@ -13,7 +13,8 @@ from memsim.cli._answer import head_line
 from memsim.cli._display import duration_text
 from memsim.errors import visible
 from memsim.execute import Planned
-from memsim.execute.estimate import Forecast, size_text
+from memsim.execute.estimate import Forecast
+from memsim.results.answer import size_text
 from memsim.scenario import Scenario
 
 if TYPE_CHECKING:

@@ -118,7 +118,7 @@ def _may_ask() -> bool:
 
 
 def _describe(plan: Removal) -> None:
-    from memsim.execute.estimate import size_text
+    from memsim.results.answer import size_text
 
     for folder in plan.runs:
         count = sum(folder in (path, *path.parents) for path in plan.files)

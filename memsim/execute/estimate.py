@@ -13,9 +13,9 @@ from memsim.execute.cost import trial_costs
 from memsim.execute.executors import How
 from memsim.execute.history import History
 from memsim.execute.planning import Planned
+from memsim.results.answer import size_text
 from memsim.results.store import TrialStore
 from memsim.scenario import Trial
-from memsim.units import BYTES
 
 PROCESS_BYTES = 240 << 20
 """Of a process with all its libraries and kernels, before its first trial."""
@@ -188,9 +188,3 @@ def _known_seconds(
         earlier = [store.named(name) for name in history.beside(first[place])]
         known[place] += [k.seconds for k in earlier if k is not None and k.result.status == "ok"]
     return known
-
-
-def size_text(count: int) -> str:
-    """Write a number of bytes with three digits or so: ``1.4 GiB``."""
-    unit = max((u for u in BYTES if BYTES[u] <= max(count, 1)), key=BYTES.__getitem__)
-    return f"{count / BYTES[unit]:.{0 if unit == 'B' else 1}f} {unit}"

@@ -88,6 +88,11 @@ def shown(value: float | None, column: Column) -> str:
     if is_ratio(column):
         return f"{100 * value:.1f} %"
     if column.unit == "bytes":
-        unit = max((u for u in BYTES.items() if u[1] <= max(abs(value), 1)), key=lambda u: u[1])
-        return f"{value / unit[1]:,.1f} {unit[0]}"
+        return size_text(value)
     return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
+
+
+def size_text(count: float) -> str:
+    """Write a number of bytes in the largest unit that it fills: ``1.4 GiB``, ``12 B``."""
+    unit = max((u for u in BYTES if BYTES[u] <= max(abs(count), 1)), key=BYTES.__getitem__)
+    return f"{count / BYTES[unit]:,.{0 if unit == 'B' else 1}f} {unit}"

@@ -14,6 +14,7 @@ from memsim.execute.history import History
 from memsim.execute.runner import run
 from memsim.load import load_scenario
 from memsim.plugins import PluginTimeout
+from memsim.results.answer import size_text
 from memsim.results.store import Kept, TrialStore
 from memsim.simulate import TrialResult
 
@@ -264,11 +265,11 @@ def forecast_of(scenario, root):
     ("count", "text"),
     [
         (0, "0 B"),
-        (1023, "1023 B"),
+        (1023, "1,023 B"),
         (1536, "1.5 KiB"),
         (300 * MIB, "300.0 MiB"),
         (5 << 40, "5.0 TiB"),
     ],
 )
 def test_sizes_are_written_shortly(count, text):
-    assert estimate.size_text(count) == text
+    assert size_text(count) == text

@@ -419,7 +419,7 @@ def test_the_answer_is_means_over_seeds(small_run):
         (1204.0, Column("x", "pages", ""), "1,204"),
         (2.25, Column("x", "pages", ""), "2.2"),
         (3.9 * 2**30, Column("x", "bytes", ""), "3.9 GiB"),
-        (0.0, Column("x", "bytes", ""), "0.0 B"),
+        (0.0, Column("x", "bytes", ""), "0 B"),
     ],
 )
 def test_values_are_shown_as_people_read_them(value, column, text):
