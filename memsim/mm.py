@@ -46,6 +46,16 @@ OP_COLD = 0x40
 """Bit of a free's op that says: the pages are not in the CPU's cache (kernels before 2.6.25)."""
 
 
+OP_TOUCH = 0x40
+"""Bit of an op without OP_FREE: access what the handle holds; if that is not in memory, fault it
+in, or allocate it where the handle holds nothing yet."""
+OP_WRITE = 0x20
+"""Bit of an OP_TOUCH: the access writes."""
+OP_FALLBACK = 0x10
+"""Bit of an allocation: carry it out only if the last huge page that a fault asked for was not to
+be had."""
+
+
 class Migratetype(IntEnum):
     """What a pageblock, a free list or a request holds."""
 
@@ -113,6 +123,26 @@ class Status(IntEnum):
     """The handle's pages were freed."""
     NOT_HELD = 4
     """A free of a handle that holds nothing: its allocation failed."""
+    TOUCHED = 5
+    """The page was in memory."""
+    SKIPPED = 6
+    """Not carried out: an OP_FALLBACK that was not needed, or its owner has been killed."""
+
+
+class WhyNot(IntEnum):
+    """Why a request failed."""
+
+    NONE = 0
+    NO_MEMORY = 1
+    """Not even single pages may be had: all zones are below the mark at order 0."""
+    FRAGMENTATION = 2
+    """There is enough free memory, but no free block is large enough."""
+    WATERMARK = 3
+    """A large enough block is free, but the mark keeps the request from it."""
+    DEFERRED = 4
+    """Compaction is put off after failures."""
+    NOT_SIMULATED = 5
+    """Reclaim is switched off."""
 
 
 class Use(IntEnum):

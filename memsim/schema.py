@@ -41,6 +41,11 @@ class Request:
     """CMA pageblocks may serve it, if it is movable."""
     lru: bool = False
     """The pages go onto an LRU list (user memory and page cache): they can be migrated."""
+    mapped: bool = False
+    """Pages of files are mapped into processes; anonymous ones always are."""
+    mlocked: bool = False
+    pinned: bool = False
+    """The pages hold references that no page table explains."""
 
 
 class AllocBatch(NamedTuple):
@@ -49,7 +54,9 @@ class AllocBatch(NamedTuple):
     time: NDArray[np.int64]
     """Nanoseconds since the start of the trial."""
     op: NDArray[np.uint8]
-    """Order; for a free of that order plus mm.OP_FREE, and mm.OP_COLD if it is of cold pages."""
+    """Order; for a free of that order plus mm.OP_FREE, and mm.OP_COLD if it is of cold pages; for
+    an access plus mm.OP_TOUCH, and mm.OP_WRITE if it writes; mm.OP_FALLBACK for base pages in place
+    of a huge one."""
     request: NDArray[np.uint16]
     """Row of the stream's ``requests``; ignored by frees."""
     cpu: NDArray[np.uint16]
@@ -64,6 +71,14 @@ class Outcome(NamedTuple):
     """First page handed out or freed, -1 if none."""
     status: NDArray[np.uint8]
     """mm.Status."""
+    why: NDArray[np.uint8]
+    """mm.WhyNot of allocations that failed."""
+    extfrag: NDArray[np.int16]
+    """Fragmentation index of the preferred zone, in thousandths, when the allocation failed."""
+
+    def take(self, rows: NDArray[np.intp]) -> Outcome:
+        """Return the outcome of some of the events."""
+        return Outcome(self.pfn[rows], self.status[rows], self.why[rows], self.extfrag[rows])
 
 
 class HeldBlocks(NamedTuple):
@@ -91,6 +106,10 @@ class Stream:
     before: HeldBlocks | None = None
     """What the last handles hold when the trial starts, if the machine's start state has these
     blocks allocated."""
+    killable: bool = False
+    """The OOM killer may choose it: its pages are then freed, and the rest of it is left out."""
+    oom_score_adj: int = 0
+    """-1000 (never) to 1000, see /proc/PID/oom_score_adj."""
     observe: bool = False
     """Each allocation of this stream is a row of high_order.csv (probes)."""
     notes: tuple[str, ...] = ()

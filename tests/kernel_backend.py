@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from memsim.kernels import layout as L
+from memsim.kernels import trace_log
 from memsim.memory import Memory
 from memsim.memory.setup import MachineSetup, ZoneSetup
 from memsim.mm import OP_FREE, Gfp, Migratetype, Status, Use, ZoneType
@@ -12,7 +13,11 @@ from memsim.policies import LINUX_6_1, mobility, none
 from memsim.schema import Request
 
 CAPACITY = 1 << 16
-KINDS = {L.LOG_ZONE_LOCKED: "zone_locked", L.LOG_PCPU_DRAIN: "drain", L.LOG_EXTFRAG: "extfrag"}
+KINDS = {
+    trace_log.LOG_ZONE_LOCKED: "zone_locked",
+    trace_log.LOG_PCPU_DRAIN: "drain",
+    trace_log.LOG_EXTFRAG: "extfrag",
+}
 
 
 def _zone(spec, zone):
@@ -112,9 +117,9 @@ class KernelMachine:
     def events(self):
         events = []
         for _, kind, pfn, order, mt, *rest in self.memory.take_log().tolist():
-            if kind == L.LOG_ZONE_LOCKED:
+            if kind == trace_log.LOG_ZONE_LOCKED:
                 events.append((KINDS[kind], pfn, order, mt, rest[0]))
-            elif kind == L.LOG_PCPU_DRAIN:
+            elif kind == trace_log.LOG_PCPU_DRAIN:
                 events.append((KINDS[kind], pfn, order, mt))
             else:
                 fallback_order, fallback_mt, owns = rest

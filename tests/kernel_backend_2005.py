@@ -7,6 +7,7 @@ from itertools import groupby
 import numpy as np
 
 from memsim.kernels import layout as L
+from memsim.kernels import vmstat
 from memsim.kernels.placement import OPT_PAGE_FLAG
 from memsim.memory import Memory
 from memsim.memory.setup import MachineSetup, ZoneSetup
@@ -26,10 +27,10 @@ POLICIES = {
 USES = {"kernel": Use.KERNEL, "user": Use.ANON, "reclaimable": Use.DENTRY}
 ZONE_BITS = {"dma": Gfp.DMA, "dma32": Gfp.DMA32, "normal": Gfp.NONE, "highmem": Gfp.HIGHMEM}
 COUNTS = {
-    "extfrag_events": L.Z_VMSTAT + L.EXTFRAG_EVENTS,
-    "pageblocks_claimed": L.Z_VMSTAT + L.PAGEBLOCKS_CLAIMED,
-    "pcp_refills": L.Z_VMSTAT + L.PCP_REFILLS,
-    "pcp_drained_blocks": L.Z_VMSTAT + L.PCP_DRAINED_BLOCKS,
+    "extfrag_events": L.Z_VMSTAT + vmstat.EXTFRAG_EVENTS,
+    "pageblocks_claimed": L.Z_VMSTAT + vmstat.PAGEBLOCKS_CLAIMED,
+    "pcp_refills": L.Z_VMSTAT + vmstat.PCP_REFILLS,
+    "pcp_drained_blocks": L.Z_VMSTAT + vmstat.PCP_DRAINED_BLOCKS,
 }
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from memsim.kernels.layout import SYSTEM_EVENTS, ZONE_EVENTS
+from memsim.kernels.vmstat import SYSTEM_EVENTS, ZONE_EVENTS
 from memsim.memory import NUMA_NAMES
 from memsim.mm import MIGRATE_TYPES, NR_ORDERS, ZONE_NAMES, Migratetype, Status
 from memsim.schema import Census, MemoryBlocks, Probes, TrialRecord, ZoneInfo

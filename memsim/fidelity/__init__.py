@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from memsim.fidelity.freerun import Prediction
 from memsim.fidelity.window import NS_PER_S, replay
 from memsim.kernels import layout as L
+from memsim.kernels import trace_log
 from memsim.memory import Memory
 from memsim.mm import (
     MIGRATE_TYPES,
@@ -31,9 +32,9 @@ from memsim.workloads.replay import TraceRequests
 
 CONTEXT_LINES = 5
 LOGGED = (
-    ("mm_page_alloc_zone_locked", TraceEvent.MM_PAGE_ALLOC_ZONE_LOCKED, L.LOG_ZONE_LOCKED),
-    ("mm_page_pcpu_drain", TraceEvent.MM_PAGE_PCPU_DRAIN, L.LOG_PCPU_DRAIN),
-    ("mm_page_alloc_extfrag", TraceEvent.MM_PAGE_ALLOC_EXTFRAG, L.LOG_EXTFRAG),
+    ("mm_page_alloc_zone_locked", TraceEvent.MM_PAGE_ALLOC_ZONE_LOCKED, trace_log.LOG_ZONE_LOCKED),
+    ("mm_page_pcpu_drain", TraceEvent.MM_PAGE_PCPU_DRAIN, trace_log.LOG_PCPU_DRAIN),
+    ("mm_page_alloc_extfrag", TraceEvent.MM_PAGE_ALLOC_EXTFRAG, trace_log.LOG_EXTFRAG),
 )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from memsim.kernels import layout as L
+from memsim.kernels import trace_log
 from memsim.kernels.placement import PolicyTables
 from memsim.memory import Memory
 from memsim.memory.restore import present_pageblocks, restore
@@ -189,7 +189,9 @@ class _FreeRun:
 
     def prediction(self) -> Prediction:
         """Return the outcome of all events."""
-        log = np.concatenate(self.log) if self.log else np.zeros((0, L.LOG_FIELDS), np.int32)
+        log = (
+            np.concatenate(self.log) if self.log else np.zeros((0, trace_log.LOG_FIELDS), np.int32)
+        )
         not_held = int(np.count_nonzero(self.status == Status.NOT_HELD))
         return Prediction(self.pfn, self.status, log, self.memory, self.inferred_pages, not_held)
 

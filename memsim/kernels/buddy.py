@@ -9,8 +9,6 @@ from __future__ import annotations
 from memsim.kernels._jit import ctz, helper, inline, popcount, prefetch
 from memsim.kernels.layout import (
     FREE_ORDER_MASK,
-    LIST_PROBES,
-    LOG_ZONE_LOCKED,
     P_CMA_DIFF,
     P_STAT_DIFF,
     PCP_FIELDS,
@@ -26,13 +24,14 @@ from memsim.kernels.layout import (
     free_head,
     free_mask,
     link_slot,
-    log_event,
     pageblock_type,
     sentinel,
     state_slot,
     zone_add,
     zone_get,
 )
+from memsim.kernels.trace_log import LOG_ZONE_LOCKED, log_event
+from memsim.kernels.vmstat import LIST_PROBES
 from memsim.mm import (
     MAX_PAGE_ORDER,
     MIGRATE_PCPTYPES,

@@ -15,15 +15,8 @@ from memsim.kernels.buddy import (
     rmqueue_smallest,
 )
 from memsim.kernels.layout import (
-    EXTFRAG_CHANGE_OWNERSHIP,
-    EXTFRAG_EVENTS,
-    EXTFRAG_FRAGMENTING,
     FREE_ORDER_MASK,
-    LOG_EXTFRAG,
     PAGE_LRU,
-    PAGEBLOCKS_CLAIMED,
-    PAGES_STOLEN,
-    WATERMARK_BOOSTS,
     Z_BOOST,
     Z_BOOST_FACTOR,
     Z_BOOSTED,
@@ -37,7 +30,6 @@ from memsim.kernels.layout import (
     Mem,
     free_head,
     free_mask,
-    log_event,
     pageblock_type,
     zone_add,
     zone_get,
@@ -50,6 +42,15 @@ from memsim.kernels.placement import (
     OPT_BOOST,
     OPT_CMA,
     PolicyTables,
+)
+from memsim.kernels.trace_log import LOG_EXTFRAG, log_event
+from memsim.kernels.vmstat import (
+    EXTFRAG_CHANGE_OWNERSHIP,
+    EXTFRAG_EVENTS,
+    EXTFRAG_FRAGMENTING,
+    PAGEBLOCKS_CLAIMED,
+    PAGES_STOLEN,
+    WATERMARK_BOOSTS,
 )
 from memsim.mm import (
     MAX_PAGE_ORDER,

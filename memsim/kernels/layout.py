@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsim.kernels._jit import inline, ptr
+from memsim.kernels.vmstat import ZONE_EVENTS
 from memsim.mm import (
     LRU_BATCH,
     MAX_NR_ZONES,
@@ -49,6 +50,42 @@ MOBILITY_MASK = 0x3 << MOBILITY_SHIFT
 PAGE_RESERVED = 1 << 17
 """Never given to the buddy allocator (memory map, kernel image); of 4 MiB that are reserved as a
 whole, only the mark at ``N + (p >> 10)`` is set."""
+PAGE_ACTIVE = 1 << 18
+"""On an active list, or to go to one. This and all that follows is set on a block's head only."""
+PAGE_ANON = 1 << 19
+"""Anonymous: needs swap to be reclaimed. A page on an LRU list without it belongs to a file."""
+PAGE_MAPPED = 1 << 20
+"""In a page table."""
+PAGE_YOUNG = 1 << 21
+"""Accessed through a page table since reclaim last looked."""
+PAGE_REFERENCED = 1 << 22
+PAGE_DIRTY = 1 << 23
+PAGE_WRITEBACK = 1 << 24
+PAGE_RECLAIM = 1 << 25
+"""To be freed when its writing ends."""
+PAGE_SWAPCACHE = 1 << 26
+"""Anonymous, and its swap slot (Mem.swap_slot) is still its own."""
+PAGE_UNEVICTABLE = 1 << 27
+"""Locked by mlock."""
+PAGE_PINNED = 1 << 28
+"""Holds references that no page table explains: neither reclaimed nor migrated."""
+PAGE_SLAB = 1 << 29
+"""Reclaimable slab, on its shrinker's list."""
+PAGE_ISOLATED = 1 << 30
+"""Taken off its LRU list by reclaim or migration."""
+
+# --- LRU lists ----------------------------------------------------------------------------------
+(
+    LRU_INACTIVE_ANON,
+    LRU_ACTIVE_ANON,
+    LRU_INACTIVE_FILE,
+    LRU_ACTIVE_FILE,
+    LRU_UNEVICTABLE,
+    LRU_SLAB,
+) = range(6)
+"""Lists of a node in 6.1, of a zone in 2.6.14, which uses INACTIVE_FILE and ACTIVE_FILE for all
+user pages. LRU_SLAB is the shrinkers' list of reclaimable slab pages."""
+NR_LRU_LISTS = 6
 
 # --- Zone row: int64 ------------------------------------------------------------------------
 Z_START_PFN = 0
@@ -79,56 +116,42 @@ Z_FREE_MASK = Z_NR_FREE + NR_ORDERS
 Z_NUMA = Z_FREE_MASK + MIGRATE_TYPES
 """numa_hit, numa_miss, numa_foreign, numa_local, numa_other."""
 NUMA_HIT, NUMA_MISS, NUMA_FOREIGN, NUMA_LOCAL, NUMA_OTHER = range(5)
-Z_VMSTAT = Z_NUMA + 5
+Z_LRU = Z_NUMA + 5
+"""Pages of the zone on each LRU list (LRU_*)."""
+Z_NR_ISOLATED = Z_LRU + NR_LRU_LISTS
+"""Isolated pages: anonymous ones, then those of files."""
+Z_NR_DIRTY = Z_NR_ISOLATED + 2
+"""Dirty pages of files."""
+Z_NR_WRITEBACK = Z_NR_DIRTY + 1
+Z_NR_MAPPED = Z_NR_WRITEBACK + 1
+"""Mapped pages, anonymous or of files."""
+Z_COMPACT = Z_NR_MAPPED + 1
+"""COMPACT_*: where scanners stopped, and deferral."""
+(
+    COMPACT_MIGRATE_ASYNC_PFN,
+    COMPACT_MIGRATE_SYNC_PFN,
+    COMPACT_FREE_PFN,
+    COMPACT_INIT_MIGRATE_PFN,
+    COMPACT_INIT_FREE_PFN,
+    COMPACT_CONSIDERED,
+    COMPACT_DEFER_SHIFT,
+    COMPACT_ORDER_FAILED,
+    COMPACT_BLOCKSKIP_FLUSH,
+) = range(9)
+Z_SCAN = Z_COMPACT + 9
+"""SCAN_*: what reclaim of 2.6.14 remembers of a zone."""
+(
+    SCAN_NR_ACTIVE,
+    SCAN_NR_INACTIVE,
+    SCAN_PREV_PRIORITY,
+    SCAN_TEMP_PRIORITY,
+    SCAN_PAGES_SCANNED,
+    SCAN_ALL_UNRECLAIMABLE,
+) = range(6)
+Z_VMSTAT = Z_SCAN + 6
 """Event counters of the zone, see ZONE_EVENTS."""
-ZONE_EVENTS = (
-    "pgalloc",
-    "pgfree",
-    "extfrag_events",
-    "extfrag_fragmenting",
-    "extfrag_change_ownership",
-    "pageblocks_claimed",
-    "pages_stolen",
-    "list_probes",
-    "pcp_refills",
-    "pcp_drained_blocks",
-    "watermark_boosts",
-    "highatomic_reserved_blocks",
-)
-(
-    PGALLOC,
-    PGFREE,
-    EXTFRAG_EVENTS,
-    EXTFRAG_FRAGMENTING,
-    EXTFRAG_CHANGE_OWNERSHIP,
-    PAGEBLOCKS_CLAIMED,
-    PAGES_STOLEN,
-    LIST_PROBES,
-    PCP_REFILLS,
-    PCP_DRAINED_BLOCKS,
-    WATERMARK_BOOSTS,
-    HIGHATOMIC_RESERVED_BLOCKS,
-) = range(len(ZONE_EVENTS))
-ZONE_FIELDS = 128
+ZONE_FIELDS = 256
 assert Z_VMSTAT + len(ZONE_EVENTS) <= ZONE_FIELDS
-
-# --- Machine-wide counters: int64 -------------------------------------------------------------
-SYSTEM_EVENTS = (
-    "alloc_success",
-    "alloc_nopage",
-    "alloc_needs_reclaim",
-    "slowpath",
-    "kswapd_wakeups",
-    "frees_not_held",
-)
-(
-    ALLOC_SUCCESS,
-    ALLOC_NOPAGE,
-    ALLOC_NEEDS_RECLAIM,
-    SLOWPATH,
-    KSWAPD_WAKEUPS,
-    FREES_NOT_HELD,
-) = range(len(SYSTEM_EVENTS))
 
 # --- Per-CPU lists: int64 row per (zone, CPU) -------------------------------------------------
 P_COUNT = 0
@@ -151,7 +174,8 @@ PCP_FIELDS = P_LISTS + 4 * NR_PCP_LISTS
 
 # --- Request row: int64 -----------------------------------------------------------------------
 R_MIGRATETYPE = 0
-R_MOBILITY = 1
+R_PAGE = 1
+"""Page state that the allocation gets: mobility, and what kind of page it is (PAGE_*)."""
 R_HIGHEST_ZONE = 2
 R_FLAGS = 3
 R_NODE = 4
@@ -169,17 +193,20 @@ REQ_THISNODE = 64
 REQ_LRU = 128
 REQ_NO_CMA = 256
 REQ_COLD = 512
+REQ_SLAB = 1 << 10
+"""Reclaimable slab: goes onto the shrinkers' list."""
+REQ_NORETRY = 1 << 11
+REQ_RETRY_MAYFAIL = 1 << 12
+REQ_NOFAIL = 1 << 13
+REQ_IO = 1 << 14
+REQ_FS = 1 << 15
+REQ_HUGE_FAULT = 1 << 16
+"""A fault that asks for a huge page: if it fails, events with mm.OP_FALLBACK follow."""
 
-# --- Log of the trace events that a batch caused: int32 rows ------------------------------------
-LOG_FIELDS = 8
-"""event of the batch, kind (LOG_*), pfn, then: zone_locked order, migratetype, percpu_refill;
-drain order, migratetype; extfrag alloc_order, alloc_migratetype, fallback_order,
-fallback_migratetype, change_ownership."""
-LOG_ZONE_LOCKED, LOG_PCPU_DRAIN, LOG_EXTFRAG = range(3)
-LOG_USED, LOG_CAPACITY, LOG_HEADROOM, LOG_EVENT = range(4)
-"""Fields of ``log_cursor``, in rows; a batch stops where fewer than LOG_HEADROOM rows are left."""
-
+# --- Others -----------------------------------------------------------------------------------
 LRU_FIELDS = LRU_BATCH + 1
+GONE = -(1 << 31)
+"""In place of a page table entry: reclaim has freed the page, and its content is on disk."""
 MIGRATE_STRIDE = 8
 
 
@@ -214,6 +241,23 @@ class Mem(NamedTuple):
     """Machine-wide counters, see SYSTEM_EVENTS."""
     log: NDArray[np.int32]
     log_cursor: NDArray[np.int64]
+    page_table: NDArray[np.int32]
+    """What each handle holds: pfn + 1; 0 for nothing; -(slot + 1) for a swap slot; GONE for a page
+    of a file, or of slab, that reclaim has freed."""
+    lru_links: NDArray[np.int32]
+    """LRU links: next of entry e at 2e, previous at 2e + 1; entry N + i is the head of list i."""
+    swap_slot: NDArray[np.int32]
+    """(N,) slot of a page with PAGE_SWAPCACHE."""
+    swap_map: NDArray[np.int32]
+    """(slots,) handle + 1 of the page that a swap slot belongs to, 0 for a free slot."""
+    writeback: NDArray[np.int64]
+    """(2 * capacity,) ring of pages under writeback: pfn (-1: freed meanwhile), time it ends."""
+    pageblock_skip: NDArray[np.uint8]
+    """(N >> 9,) compaction's skip bits: 1 for the migrate scanner and the free scanner alike."""
+    nodes: NDArray[np.int64]
+    """(L * NODE_FIELDS,)"""
+    system: NDArray[np.int64]
+    """(SYSTEM_FIELDS,)"""
     nr_pages: int
     """N, a multiple of 1024."""
     nr_cpus: int
@@ -222,6 +266,9 @@ class Mem(NamedTuple):
     """Order of the largest block: 10, or 12 on the ppc64 of 2005."""
     pageblock_order: int
     """Order of the unit that has a type: 9 in 6.1, ``max_page_order`` in 2005."""
+    nr_nodes: int
+    lru_per_zone: int
+    """1 where each zone has LRU lists (2.6.14), 0 where each node has."""
 
 
 @inline
@@ -242,11 +289,21 @@ def pointers(mem: Mem) -> Mem:
         ptr(mem.events),
         ptr(mem.log),
         ptr(mem.log_cursor),
+        ptr(mem.page_table),
+        ptr(mem.lru_links),
+        ptr(mem.swap_slot),
+        ptr(mem.swap_map),
+        ptr(mem.writeback),
+        ptr(mem.pageblock_skip),
+        ptr(mem.nodes),
+        ptr(mem.system),
         mem.nr_pages,
         mem.nr_cpus,
         mem.nr_zones,
         mem.max_page_order,
         mem.pageblock_order,
+        mem.nr_nodes,
+        mem.lru_per_zone,
     )
 
 
@@ -318,29 +375,11 @@ def zone_add(m: Mem, z: int, field: int, value: int) -> None:
     m.zones[z * ZONE_FIELDS + field] += value
 
 
-@inline
-def keeps_log(m: Mem) -> bool:
-    """Say whether trace events are logged; then every page is handled by itself."""
-    return int(m.log_cursor[LOG_CAPACITY]) > 0
-
-
-@inline
-def log_event(
-    m: Mem, kind: int, pfn: int, a: int, b: int, c: int = 0, d: int = 0, e: int = 0
-) -> None:
-    """Write a row of the log where one is kept."""
-    row = int(m.log_cursor[LOG_USED])
-    if row < int(m.log_cursor[LOG_CAPACITY]):
-        at = row * LOG_FIELDS
-        m.log[at] = m.log_cursor[LOG_EVENT]
-        m.log[at + 1] = kind
-        m.log[at + 2] = pfn
-        m.log[at + 3] = a
-        m.log[at + 4] = b
-        m.log[at + 5] = c
-        m.log[at + 6] = d
-        m.log[at + 7] = e
-        m.log_cursor[LOG_USED] = row + 1
+def new_lru_links(nr_pages: int, lists: int) -> NDArray[np.int32]:
+    """Return LRU links with every list empty (each head points at itself)."""
+    links: NDArray[Any] = np.zeros(2 * (nr_pages + lists), np.int32)
+    links[2 * nr_pages :] = np.repeat(np.arange(nr_pages, nr_pages + lists), 2)
+    return links
 
 
 def new_links(nr_pages: int, nr_zones: int) -> NDArray[np.int32]:

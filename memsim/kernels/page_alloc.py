@@ -31,9 +31,6 @@ from memsim.kernels.fallback import (
     rmqueue_locked,
 )
 from memsim.kernels.layout import (
-    HIGHATOMIC_RESERVED_BLOCKS,
-    KSWAPD_WAKEUPS,
-    MOBILITY_SHIFT,
     NUMA_FOREIGN,
     NUMA_HIT,
     NUMA_LOCAL,
@@ -42,10 +39,15 @@ from memsim.kernels.layout import (
     ORDER_MASK,
     ORDER_SHIFT,
     PAGE_ALLOCATED,
+    PAGE_ANON,
+    PAGE_DIRTY,
+    PAGE_ISOLATED,
     PAGE_LRU,
     PAGE_LRU_PENDING,
-    PGALLOC,
-    PGFREE,
+    PAGE_MAPPED,
+    PAGE_SLAB,
+    PAGE_SWAPCACHE,
+    PAGE_WRITEBACK,
     REQ_DIRECT_RECLAIM,
     REQ_HIGH,
     REQ_KSWAPD_RECLAIM,
@@ -53,13 +55,16 @@ from memsim.kernels.layout import (
     REQ_MEMALLOC,
     REQ_NO_CMA,
     REQ_NOMEMALLOC,
-    SLOWPATH,
+    REQ_SLAB,
     TYPE_MASK,
     Z_BOOSTED,
     Z_MANAGED,
     Z_NODE,
     Z_NOFRAGMENT,
+    Z_NR_DIRTY,
+    Z_NR_MAPPED,
     Z_NR_RESERVED_HIGHATOMIC,
+    Z_NR_WRITEBACK,
     Z_NUMA,
     Z_VMSTAT,
     Mem,
@@ -70,9 +75,17 @@ from memsim.kernels.layout import (
     zone_get,
     zone_set,
 )
+from memsim.kernels.lru import lru_add, lru_del, lru_pages
 from memsim.kernels.pcp import free_unref_page_commit, rmqueue_pcplist
 from memsim.kernels.placement import OPT_CMA, OPT_HIGHATOMIC, OPT_NOFRAGMENT, PolicyTables
 from memsim.kernels.swap import folio_add_lru, lru_add_drain_page
+from memsim.kernels.vmstat import (
+    HIGHATOMIC_RESERVED_BLOCKS,
+    KSWAPD_WAKEUPS,
+    PGALLOC,
+    PGFREE,
+    SLOWPATH,
+)
 from memsim.kernels.zonelist import (
     WMARK_MIN,
     AllocContext,
@@ -88,8 +101,12 @@ from memsim.mm import (
 )
 
 WMARK_LOW = int(Wmark.LOW)
+KEPT_ELSEWHERE = PAGE_MAPPED | PAGE_DIRTY | PAGE_WRITEBACK | PAGE_SWAPCACHE
+"""What makes a page part of other accounts than the LRU lists'."""
 WOULD_RECLAIM = -2
 """In place of a pfn: nothing was found, and the request goes on to reclaim or compaction."""
+NEEDS_OOM_KILL = -3
+"""In place of a pfn: the batch stops for Python to name a victim; then the event comes again."""
 
 
 @helper
@@ -290,14 +307,35 @@ def alloc_pages(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
 
 
 @inline
-def prep_new_page(m: Mem, ac: AllocContext, pfn: int, mobility: int, handle: int) -> None:
-    """Mark a block allocated and remember who holds it."""
+def count_page_state(m: Mem, z: int, state: int, pages: int) -> None:
+    """Count what a page's state says in its zone; ``pages`` is negative where it goes."""
+    zone_add(m, z, Z_NR_MAPPED, pages if state & PAGE_MAPPED else 0)
+    zone_add(m, z, Z_NR_DIRTY, pages if state & PAGE_DIRTY and not state & PAGE_ANON else 0)
+    zone_add(m, z, Z_NR_WRITEBACK, pages if state & PAGE_WRITEBACK else 0)
+
+
+@inline
+def prep_new_page(m: Mem, ac: AllocContext, pfn: int, page: int, handle: int) -> None:
+    """Mark a block allocated, give it its state (R_PAGE), remember who holds it."""
     kept = int(m.state[pfn]) & TYPE_MASK
-    m.state[pfn] = kept | PAGE_ALLOCATED | ac.order << ORDER_SHIFT | mobility << MOBILITY_SHIFT
+    m.state[pfn] = kept | PAGE_ALLOCATED | ac.order << ORDER_SHIFT | page
     m.rmap[pfn] = handle
-    zone_add(m, page_zone(m, pfn), Z_VMSTAT + PGALLOC, 1 << ac.order)
+    z = page_zone(m, pfn)
+    zone_add(m, z, Z_VMSTAT + PGALLOC, 1 << ac.order)
+    if page & KEPT_ELSEWHERE:
+        count_page_state(m, z, page, 1 << ac.order)
     if ac.flags & REQ_LRU:
         folio_add_lru(m, ac.cpu, pfn, ac.order)
+    elif ac.flags & REQ_SLAB:
+        m.state[pfn] |= PAGE_SLAB
+        lru_add(m, pfn)
+
+
+@helper
+def forget_page(m: Mem, pfn: int) -> None:
+    """Take a page that is about to be freed out of all accounts but the LRU lists'."""
+    state = int(m.state[pfn])
+    count_page_state(m, page_zone(m, pfn), state, -lru_pages(state))
 
 
 @inline
@@ -306,6 +344,11 @@ def free_pages_prepare(m: Mem, pfn: int, order: int) -> None:
     state = int(m.state[pfn])
     if state & PAGE_LRU_PENDING:
         lru_add_drain_page(m, pfn)
+        state = int(m.state[pfn])
+    if state & (PAGE_LRU | PAGE_SLAB) and not state & PAGE_ISOLATED:
+        lru_del(m, pfn)
+    if state & KEPT_ELSEWHERE:
+        forget_page(m, pfn)
     if order > 0 and state & PAGE_LRU:
         for page in range(pfn, pfn + (1 << order)):
             m.state[page] = 0

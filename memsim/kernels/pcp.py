@@ -19,7 +19,6 @@ from memsim.kernels.buddy import (
 )
 from memsim.kernels.fallback import cma_first, rmqueue_locked
 from memsim.kernels.layout import (
-    LOG_PCPU_DRAIN,
     ORDER_SHIFT,
     P_BATCH,
     P_COUNT,
@@ -27,21 +26,23 @@ from memsim.kernels.layout import (
     P_HIGH,
     P_LISTS,
     PAGE_PCP,
-    PCP_DRAINED_BLOCKS,
     PCP_FIELDS,
-    PCP_REFILLS,
     TYPE_SHIFT,
     Z_NR_ISOLATE_PAGEBLOCK,
     Z_VMSTAT,
     Mem,
-    keeps_log,
-    log_event,
     page_type,
     pageblock_type,
     zone_add,
     zone_get,
 )
 from memsim.kernels.placement import PolicyTables
+from memsim.kernels.trace_log import (
+    LOG_PCPU_DRAIN,
+    keeps_log,
+    log_event,
+)
+from memsim.kernels.vmstat import PCP_DRAINED_BLOCKS, PCP_REFILLS
 from memsim.mm import (
     MIGRATE_PCPTYPES,
     NR_LOWORDER_PCP_LISTS,

@@ -7,7 +7,13 @@ already decides how much of a pageblock a fallback finds movable (spec 3.5).
 from __future__ import annotations
 
 from memsim.kernels._jit import helper, inline
-from memsim.kernels.layout import LRU_FIELDS, PAGE_LRU, PAGE_LRU_PENDING, Mem
+from memsim.kernels.layout import (
+    LRU_FIELDS,
+    PAGE_LRU,
+    PAGE_LRU_PENDING,
+    Mem,
+)
+from memsim.kernels.lru import lru_add
 from memsim.mm import LRU_BATCH
 
 
@@ -18,6 +24,7 @@ def lru_add_drain(m: Mem, cpu: int) -> None:
     for i in range(int(m.lru_batches[row])):
         pfn = int(m.lru_batches[row + 1 + i])
         m.state[pfn] = int(m.state[pfn]) & ~PAGE_LRU_PENDING | PAGE_LRU
+        lru_add(m, pfn)
     m.lru_batches[row] = 0
 
 
@@ -39,6 +46,7 @@ def folio_add_lru(m: Mem, cpu: int, pfn: int, order: int) -> None:
         lru_add_drain(m, cpu)
         for page in range(pfn, pfn + (1 << order)):
             m.state[page] |= PAGE_LRU
+        lru_add(m, pfn)
         return
     row = cpu * LRU_FIELDS
     length = int(m.lru_batches[row]) + 1

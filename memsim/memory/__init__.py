@@ -16,11 +16,15 @@ from memsim.kernels import batch as batch_kernels
 from memsim.kernels import boot as boot_kernels
 from memsim.kernels import census as census_kernels
 from memsim.kernels import layout as L
+from memsim.kernels import trace_log, vmstat
+from memsim.kernels.events import Batch
 from memsim.kernels.linux_2_6_14 import batch as batch_2_6_14
 from memsim.kernels.linux_2_6_14 import boot as boot_2_6_14
 from memsim.kernels.placement import OPT_BOOT_TYPE, PolicyTables
+from memsim.kernels.system import S_NOW, S_OOM
 from memsim.memory.counting import hotpluggable, take_census
 from memsim.memory.invariants import Accounts, violations
+from memsim.memory.pressure import pressure_arrays
 from memsim.memory.requests import request_row
 from memsim.memory.setup import (
     PCP_SLACK,
@@ -59,7 +63,6 @@ class Memory:
         self.tables = tables
         largest = 1 << setup.max_page_order
         self.nr_pages = -(-top // largest) * largest
-        self.page_table = np.zeros(0, np.int32)
         self._requests: tuple[Request, ...] = ()
         self._rows = np.zeros(0, np.int64)
         self._accounts: Accounts | None = None
@@ -84,15 +87,24 @@ class Memory:
             zonelists=zonelist_rows(self.setup),
             cpu_node=np.array(self.setup.cpu_node, np.int32),
             lru_batches=np.zeros(cpus * L.LRU_FIELDS, np.int32),
-            events=np.zeros(len(L.SYSTEM_EVENTS), np.int64),
+            events=np.zeros(len(vmstat.SYSTEM_EVENTS), np.int64),
             log=log,
             log_cursor=cursor,
+            page_table=np.zeros(0, np.int32),
+            **pressure_arrays(self.setup, n),
             nr_pages=n,
             nr_cpus=cpus,
             nr_zones=len(zones),
             max_page_order=self.setup.max_page_order,
             pageblock_order=self.setup.pageblock_order,
+            nr_nodes=len(self.setup.zonelists),
+            lru_per_zone=int(self._old),
         )
+
+    @property
+    def page_table(self) -> NDArray[np.int32]:
+        """What each handle holds, see layout.Mem.page_table."""
+        return self.mem.page_table
 
     # --- setting up ---------------------------------------------------------------------
 
@@ -160,14 +172,14 @@ class Memory:
         high = max((z.pcp_high for z in self.setup.zones), default=0)
         headroom = high + 2 * PCP_SLACK
         cursor = np.array([0, rows + headroom, headroom, 0], np.int64)
-        log = np.zeros((rows + headroom) * L.LOG_FIELDS, np.int32)
+        log = np.zeros((rows + headroom) * trace_log.LOG_FIELDS, np.int32)
         self.mem = self.mem._replace(log=log, log_cursor=cursor)
 
     def take_log(self) -> NDArray[np.int32]:
         """Return the log so far, (n, LOG_FIELDS), and start it anew."""
-        used = int(self.mem.log_cursor[L.LOG_USED])
-        self.mem.log_cursor[L.LOG_USED] = 0
-        return self.mem.log[: used * L.LOG_FIELDS].reshape(-1, L.LOG_FIELDS).copy()
+        used = int(self.mem.log_cursor[trace_log.LOG_USED])
+        self.mem.log_cursor[trace_log.LOG_USED] = 0
+        return self.mem.log[: used * trace_log.LOG_FIELDS].reshape(-1, trace_log.LOG_FIELDS).copy()
 
     def add_requests(self, requests: Sequence[Request]) -> int:
         """Make request classes known; return the number of the first."""
@@ -193,7 +205,7 @@ class Memory:
         first = len(self.page_table)
         grown = np.zeros(first + count, np.int32)
         grown[:first] = self.page_table
-        self.page_table = grown
+        self.mem = self.mem._replace(page_table=grown)
         return first
 
     def hold(self, handle: int, blocks: HeldBlocks) -> int:
@@ -221,7 +233,6 @@ class Memory:
         """Return an independent copy of everything."""
         twin = copy.copy(self)
         twin.mem = copy.deepcopy(self.mem)
-        twin.page_table = self.page_table.copy()
         return twin
 
     # --- events ---------------------------------------------------------------------------
@@ -232,19 +243,35 @@ class Memory:
         request: NDArray[np.uint16],
         cpu: NDArray[np.uint16],
         handle: NDArray[np.int32],
+        time: NDArray[np.int64] | None = None,
     ) -> Outcome:
-        """Carry out allocations and frees in order (arrays of length n, see AllocBatch).
+        """Carry out allocations, accesses and frees in order (arrays of length n, see AllocBatch).
 
-        With a log, stops short where the log is full: the outcome is then shorter than n, and
-        the caller takes the log and goes on from there.
+        Without times all happen at once. Stops short where the log is full, or where a request
+        needs an OOM kill (``needs_oom_kill``): the outcome is then shorter than n, and the caller
+        takes the log or kills and goes on from there.
         """
         n = len(op)
+        if time is None:
+            time = np.full(n, self.now, np.int64)
         pfn = np.full(n, -1, np.int32)
         status = np.zeros(n, np.uint8)
-        batch = batch_kernels.Batch(op, request, cpu, handle, self.page_table, pfn, status)
+        why = np.zeros(n, np.uint8)
+        extfrag = np.zeros(n, np.int16)
+        batch = Batch(op, request, cpu, handle, time, pfn, status, why, extfrag)
         kernels = batch_2_6_14 if self._old else batch_kernels
         done = kernels.run_batch(self.mem, self.tables, self._rows, batch, 0, n)
-        return Outcome(pfn[:done], status[:done])
+        return Outcome(pfn[:done], status[:done], why[:done], extfrag[:done])
+
+    @property
+    def now(self) -> int:
+        """The instant that the simulation has come to, in nanoseconds."""
+        return int(self.mem.system[S_NOW])
+
+    @property
+    def needs_oom_kill(self) -> bool:
+        """The last batch stopped because a request needs an OOM kill."""
+        return bool(self.mem.system[S_OOM])
 
     def drain_all(self, cpu: int = 0) -> None:
         """Return the pages of all per-CPU lists to the buddy lists; ``cpu`` does the work."""
@@ -301,13 +328,13 @@ class Memory:
         counters: dict[str, int] = {}
         for i, name in enumerate(NUMA_NAMES):
             counters[name] = int(zones[:, L.Z_NUMA + i].sum())
-        for i, name in enumerate(L.ZONE_EVENTS):
+        for i, name in enumerate(vmstat.ZONE_EVENTS):
             counters[name] = int(zones[:, L.Z_VMSTAT + i].sum())
         for zone_type, name in enumerate(self._zone_names):
             of_type = zones[zones[:, L.Z_TYPE] == zone_type]
-            counters[f"pgalloc_{name.lower()}"] = int(of_type[:, L.Z_VMSTAT + L.PGALLOC].sum())
+            counters[f"pgalloc_{name.lower()}"] = int(of_type[:, L.Z_VMSTAT + vmstat.PGALLOC].sum())
         del counters["pgalloc"]
-        for i, name in enumerate(L.SYSTEM_EVENTS):
+        for i, name in enumerate(vmstat.SYSTEM_EVENTS):
             counters[name] = int(self.mem.events[i])
         counters["nr_free_pages"] = sum(map(self.nr_free_pages, range(len(zones))))
         return counters

@@ -25,7 +25,14 @@ _FLAGS = (
     (Gfp.MEMALLOC, L.REQ_MEMALLOC),
     (Gfp.THISNODE, L.REQ_THISNODE),
     (Gfp.COLD, L.REQ_COLD),
+    (Gfp.NORETRY, L.REQ_NORETRY),
+    (Gfp.RETRY_MAYFAIL, L.REQ_RETRY_MAYFAIL),
+    (Gfp.NOFAIL, L.REQ_NOFAIL),
+    (Gfp.IO, L.REQ_IO),
+    (Gfp.FS, L.REQ_FS),
 )
+ANON_USES = frozenset({Use.ANON, Use.EXEC})
+SLAB_USES = frozenset({Use.INODE, Use.DENTRY, Use.SLAB})
 
 
 def request_row(request: Request, tables: PolicyTables, mechanism: Mechanism) -> list[int]:
@@ -36,12 +43,25 @@ def request_row(request: Request, tables: PolicyTables, mechanism: Mechanism) ->
     old = mechanism == "linux-2.6.14"
     return [
         int(tables.type_of_request[3 * request.use + mobility]),
-        int(mobility),
+        _page_state(request, old),
         int(gfp_zone_2005(request) if old else gfp_zone(request.gfp)),
         _request_flags(request),
         preferred,
         nodes,
     ]
+
+
+def _page_state(request: Request, old: bool) -> int:
+    """Say what state (PAGE_*) the pages begin with (spec 7.1; linux-2.6.14 6.1)."""
+    state = int(gfp_migratetype(request.gfp)) << L.MOBILITY_SHIFT
+    state |= L.PAGE_PINNED if request.pinned else 0
+    if not request.lru:
+        return state
+    state |= L.PAGE_UNEVICTABLE if request.mlocked else 0
+    if request.use in ANON_USES:
+        return state | L.PAGE_ANON | L.PAGE_MAPPED | L.PAGE_YOUNG | (L.PAGE_ACTIVE if old else 0)
+    state |= L.PAGE_DIRTY if request.gfp & Gfp.WRITE else 0
+    return state | (L.PAGE_MAPPED | L.PAGE_YOUNG if request.mapped else L.PAGE_REFERENCED)
 
 
 def gfp_zone_2005(request: Request) -> ZoneType | ZoneType2005:
@@ -64,4 +84,6 @@ def _request_flags(request: Request) -> int:
     if request.use == Use.PAGE_CACHE and not request.gfp & Gfp.WRITE:
         flags |= L.REQ_COLD
     flags |= L.REQ_LRU if request.lru else 0
+    if request.use in SLAB_USES and request.gfp & Gfp.RECLAIMABLE:
+        flags |= L.REQ_SLAB
     return flags | (0 if request.cma else L.REQ_NO_CMA)

@@ -69,6 +69,28 @@ class ZoneSetup:
 
 
 @dataclass(frozen=True)
+class Pressure:
+    """Tunables of reclaim and compaction, the swap device, and what things cost in ns."""
+
+    swappiness: int = 60
+    vfs_cache_pressure: int = 100
+    compaction_proactiveness: int = 20
+    extfrag_threshold: int = 500
+    compact_unevictable_allowed: bool = True
+    lumpy: bool = False
+    swap_slots: int = 0
+    swap_read_ns: int = 60_000
+    swap_write_ns: int = 80_000
+    file_read_ns: int = 60_000
+    file_write_ns: int = 80_000
+    scan_ns: int = 50
+    reclaim_ns: int = 500
+    migrate_ns: int = 1_100
+    slab_objects: int = 20
+    """Objects on a page of reclaimable slab."""
+
+
+@dataclass(frozen=True)
 class MachineSetup:
     """What a machine is at the start."""
 
@@ -81,6 +103,9 @@ class MachineSetup:
     mechanism: Mechanism = "linux-6.1"
     max_page_order: int = MAX_PAGE_ORDER
     pageblock_order: int = PAGEBLOCK_ORDER
+    pressure: Pressure | None = None
+    """How reclaim, swap and compaction behave; None: a request that would reclaim just fails, as
+    where a trace holds what the kernel's own reclaim did."""
 
 
 def zone_rows(zones: Sequence[ZoneSetup]) -> NDArray[np.int64]:

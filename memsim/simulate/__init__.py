@@ -216,17 +216,18 @@ class _Run:
             )
 
     def _carry_out(self, events: Interleaved) -> None:
-        stream, (_, op, request, cpu, handle) = events
+        stream, (time, op, request, cpu, handle) = events
         self.events += len(op)
         outcome = self.memory.run(
             np.ascontiguousarray(op, np.uint8),
             (request + self.first_request[stream]).astype(np.uint16),
             np.ascontiguousarray(cpu, np.uint16),
             (handle + self.first_handle[stream]).astype(np.int32),
+            np.ascontiguousarray(time, np.int64),
         )
         mine = np.flatnonzero(self.is_observed[stream] & (op < OP_FREE))
         if len(mine):
-            served = Outcome(outcome.pfn[mine], outcome.status[mine])
+            served = outcome.take(mine)
             self.observed.append((events.take(mine), served))
 
     def sample_until(self, time_ns: int) -> None:

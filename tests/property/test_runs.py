@@ -18,8 +18,7 @@ import pytest
 from kernel_backend import KernelMachine
 from strategies import random_machine
 
-from memsim.kernels import batch, pcp
-from memsim.kernels import layout as L
+from memsim.kernels import batch, pcp, trace_log
 from memsim.mm import (
     MIGRATE_TYPES,
     NR_PAGE_ORDERS,
@@ -89,7 +88,7 @@ def new_memory(seed, *, log):
     spec = random_machine(seed)
     memory = KernelMachine(spec).memory
     if not log:
-        memory.mem.log_cursor[L.LOG_CAPACITY] = 0
+        memory.mem.log_cursor[trace_log.LOG_CAPACITY] = 0
     memory.add_requests(requests())
     return memory, random_runs(seed, len(spec.cpu_nid))
 

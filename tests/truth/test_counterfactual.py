@@ -10,7 +10,7 @@ from memsim.cli import main
 from memsim.errors import InputError
 from memsim.fidelity.beside import beside
 from memsim.fidelity.window import replay
-from memsim.kernels import layout as L
+from memsim.kernels import trace_log
 from memsim.memory.restore import restore
 from memsim.policies import LINUX_6_1, mobility, none
 from memsim.traces.capture import read_capture
@@ -66,7 +66,7 @@ def test_a_counterfactual_is_a_plain_replay_under_other_tables(captures, runs, s
     log = np.concatenate(logged)
     policy = f"mobility, none from event {off:,}" if off else "none"
     run = runs["memsim", "frag", start, policy]
-    assert run.fallbacks == (log[:, 1] == L.LOG_EXTFRAG).sum() > 0
+    assert run.fallbacks == (log[:, 1] == trace_log.LOG_EXTFRAG).sum() > 0
     assert run.not_held == memory.vmstat()["frees_not_held"]
     assert (run.allocations, run.failed) == (69_447, 0)
 

@@ -17,7 +17,6 @@ from memsim.mm import Status
 from memsim.policies import LINUX_6_1
 from memsim.policies.mobility import Policy
 from memsim.profiles import PROFILES
-from memsim.schema import Outcome
 
 
 def failing(name="mobility", profile="linux-6.1"):
@@ -41,7 +40,7 @@ def test_a_page_handed_out_twice_is_found(faulty):
         served = np.flatnonzero((outcome.status == Status.OK) & (events[0] == 0))
         pfn = outcome.pfn.copy()
         pfn[served[1:2]] = pfn[served[:1]][: len(served[1:2])]
-        return Outcome(pfn, outcome.status)
+        return outcome._replace(pfn=pfn)
 
     faulty(twice)
     assert failing()["allocation"].endswith("is handed out twice")
@@ -54,7 +53,7 @@ def test_a_page_handed_out_twice_is_found(faulty):
 def test_a_block_out_of_place_is_found(faulty, wrong, message):
     def misplaced(memory, events, outcome):
         pfn = np.where((outcome.status == Status.OK) & (events[0] == 3), wrong, outcome.pfn)
-        return Outcome(pfn, outcome.status)
+        return outcome._replace(pfn=pfn)
 
     faulty(misplaced)
     assert message in failing()["allocation"]
@@ -62,9 +61,8 @@ def test_a_block_out_of_place_is_found(faulty, wrong, message):
 
 def test_another_page_freed_is_found(faulty):
     def other(memory, events, outcome):
-        return Outcome(
-            np.where(outcome.status == Status.FREED, outcome.pfn + 1, outcome.pfn), outcome.status
-        )
+        pfn = np.where(outcome.status == Status.FREED, outcome.pfn + 1, outcome.pfn)
+        return outcome._replace(pfn=pfn)
 
     faulty(other)
     assert " is freed instead of " in failing()["allocation"]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsim.kernels._jit import kernel, ptr
-from memsim.kernels.batch import (
+from memsim.kernels.events import (
     Batch,
     alloc_context,
     batch_pointers,
@@ -15,7 +15,12 @@ from memsim.kernels.batch import (
     prefetch_events,
     record,
 )
-from memsim.kernels.layout import R_MOBILITY, REQUEST_FIELDS, Mem, pointers
+from memsim.kernels.layout import (
+    R_PAGE,
+    REQUEST_FIELDS,
+    Mem,
+    pointers,
+)
 from memsim.kernels.linux_2_6_14.page_alloc import alloc_pages, free_pages
 from memsim.kernels.linux_2_6_14.pcp import drain_pages_zone
 from memsim.kernels.placement import PolicyTables, policy_pointers
@@ -45,7 +50,7 @@ def run_batch(
             at = int(b.request[i]) * REQUEST_FIELDS
             ac = alloc_context(m, rows, at, op & 0xF, cpu)
             pfn = alloc_pages(m, tables, ac)
-            pfn = record(m, ac, b, i, pfn, int(rows[at + R_MOBILITY]))
+            pfn = record(m, ac, b, i, pfn, int(rows[at + R_PAGE]))
         b.pfn[i] = pfn
     return stop
 

@@ -16,9 +16,6 @@ from memsim.kernels.buddy import (
 )
 from memsim.kernels.fallback import trace_extfrag
 from memsim.kernels.layout import (
-    LIST_PROBES,
-    PAGEBLOCKS_CLAIMED,
-    PAGES_STOLEN,
     TYPE_SHIFT,
     Z_MANAGED,
     Z_NR_FREE_PAGES,
@@ -45,6 +42,11 @@ from memsim.kernels.placement import (
     REMAINDER_LENDER,
     REMAINDER_WHOLE,
     PolicyTables,
+)
+from memsim.kernels.vmstat import (
+    LIST_PROBES,
+    PAGEBLOCKS_CLAIMED,
+    PAGES_STOLEN,
 )
 from memsim.mm import NR_PLACEMENT_TYPES
 

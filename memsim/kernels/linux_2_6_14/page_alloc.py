@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from memsim.kernels._jit import helper, inline
 from memsim.kernels.layout import (
-    KSWAPD_WAKEUPS,
     ORDER_MASK,
     ORDER_SHIFT,
-    PGFREE,
     REQ_COLD,
     REQ_DIRECT_RECLAIM,
     REQ_HIGH,
     REQ_MEMALLOC,
     REQ_NOMEMALLOC,
-    SLOWPATH,
     Z_LOWMEM_RESERVE,
     Z_NR_FREE,
     Z_NR_FREE_PAGES,
@@ -33,6 +30,11 @@ from memsim.kernels.linux_2_6_14.fallback import free_one_page, free_type, rmque
 from memsim.kernels.linux_2_6_14.pcp import free_hot_cold_page, rmqueue_pcplist
 from memsim.kernels.page_alloc import WOULD_RECLAIM, free_pages_prepare, zone_statistics
 from memsim.kernels.placement import PolicyTables
+from memsim.kernels.vmstat import (
+    KSWAPD_WAKEUPS,
+    PGFREE,
+    SLOWPATH,
+)
 from memsim.kernels.zonelist import AllocContext, next_zone, zonelist_zone
 from memsim.mm import Wmark, ZoneType2005
 

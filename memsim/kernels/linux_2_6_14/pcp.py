@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from memsim.kernels._jit import helper, inline
 from memsim.kernels.layout import (
-    LOG_PCPU_DRAIN,
     P_BATCH,
     P_COLD_BATCH,
     P_COLD_HIGH,
@@ -15,13 +14,10 @@ from memsim.kernels.layout import (
     P_HIGH,
     P_LOW,
     PAGE_PCP,
-    PCP_DRAINED_BLOCKS,
-    PCP_REFILLS,
     TYPE_SHIFT,
     Z_NR_FREE_PAGES,
     Z_VMSTAT,
     Mem,
-    log_event,
     zone_add,
 )
 from memsim.kernels.linux_2_6_14.fallback import free_one_page, free_type, rmqueue_locked
@@ -34,6 +30,8 @@ from memsim.kernels.pcp import (
     pcp_row,
 )
 from memsim.kernels.placement import OPT_PCP_HIGH_SHIFT, PolicyTables
+from memsim.kernels.trace_log import LOG_PCPU_DRAIN, log_event
+from memsim.kernels.vmstat import PCP_DRAINED_BLOCKS, PCP_REFILLS
 
 COLD_LISTS = 2
 """Number of the first cold list; the hot ones stand before it."""

@@ -1,0 +1,193 @@
+"""One event of a batch: reading it, and recording what became of it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memsim.kernels._jit import helper, inline, prefetch, ptr
+from memsim.kernels.buddy import pcp_allowed_order, prefetch_block
+from memsim.kernels.layout import (
+    GONE,
+    R_FLAGS,
+    R_HIGHEST_ZONE,
+    R_MIGRATETYPE,
+    R_NODE,
+    R_NODEMASK,
+    REQ_THISNODE,
+    Mem,
+)
+from memsim.kernels.page_alloc import (
+    WOULD_RECLAIM,
+    prep_new_page,
+)
+from memsim.kernels.swapfile import swap_free
+from memsim.kernels.system import S_EXTFRAG_INDEX, S_WHY
+from memsim.kernels.touch import touch_resident
+from memsim.kernels.trace_log import (
+    LOG_CAPACITY,
+    LOG_EVENT,
+    LOG_HEADROOM,
+    LOG_USED,
+)
+from memsim.kernels.vmstat import (
+    ALLOC_NEEDS_RECLAIM,
+    ALLOC_NOPAGE,
+    ALLOC_SUCCESS,
+    FREES_NOT_HELD,
+)
+from memsim.kernels.zonelist import AllocContext
+from memsim.mm import OP_FREE, OP_WRITE, Status, WhyNot
+
+FREED = int(Status.FREED)
+NOT_HELD = int(Status.NOT_HELD)
+OK = int(Status.OK)
+NOPAGE = int(Status.NOPAGE)
+NEEDS_RECLAIM = int(Status.NEEDS_RECLAIM)
+TOUCHED = int(Status.TOUCHED)
+NOT_SIMULATED = int(WhyNot.NOT_SIMULATED)
+PREFETCH = 32
+"""Events between asking for a page's cache lines and using them."""
+
+
+class Batch(NamedTuple):
+    """Events and what becomes of them (n events)."""
+
+    op: NDArray[np.uint8]
+    request: NDArray[np.uint16]
+    cpu: NDArray[np.uint16]
+    handle: NDArray[np.int32]
+    time: NDArray[np.int64]
+    pfn: NDArray[np.int32]
+    status: NDArray[np.uint8]
+    why: NDArray[np.uint8]
+    extfrag: NDArray[np.int16]
+
+
+@inline
+def batch_pointers(batch: Batch) -> Batch:
+    """Take the pointers of a batch's arrays."""
+    return Batch(
+        ptr(batch.op),
+        ptr(batch.request),
+        ptr(batch.cpu),
+        ptr(batch.handle),
+        ptr(batch.time),
+        ptr(batch.pfn),
+        ptr(batch.status),
+        ptr(batch.why),
+        ptr(batch.extfrag),
+    )
+
+
+@inline
+def prefetch_events(m: Mem, b: Batch, i: int, stop: int) -> None:
+    """Ask for what the coming frees will touch: the handle first, its page later.
+
+    A block that goes to a per-CPU list is looked at closer when it leaves that.
+    """
+    if i + 2 * PREFETCH < stop:
+        prefetch(m.page_table, int(b.handle[i + 2 * PREFETCH]))
+        op = int(b.op[i + PREFETCH])
+        if op & OP_FREE:
+            pfn = int(m.page_table[int(b.handle[i + PREFETCH])]) - 1
+            if pfn >= 0:
+                if pcp_allowed_order(op & 0xF):
+                    prefetch(m.state, pfn)
+                    prefetch(m.pageblocks, pfn >> m.pageblock_order)
+                else:
+                    prefetch_block(m, pfn, op & 0xF)
+
+
+@inline
+def alloc_context(m: Mem, row: NDArray[np.int64], at: int, order: int, cpu: int) -> AllocContext:
+    """Read a request row (its fields begin at ``at``)."""
+    flags = int(row[at + R_FLAGS])
+    node = int(row[at + R_NODE])
+    if node < 0:
+        node = int(m.cpu_node[cpu])
+    which = 2 * node + (1 if flags & REQ_THISNODE else 0)
+    return AllocContext(
+        order,
+        int(row[at + R_MIGRATETYPE]),
+        int(row[at + R_HIGHEST_ZONE]),
+        flags,
+        which * (m.nr_zones + 1),
+        int(row[at + R_NODEMASK]),
+        cpu,
+    )
+
+
+@inline
+def log_is_full(m: Mem, i: int) -> bool:
+    """Say whether the log has no room for an event; if it has, rows from now on are event ``i``."""
+    capacity = int(m.log_cursor[LOG_CAPACITY])
+    if capacity == 0:
+        return False
+    m.log_cursor[LOG_EVENT] = i
+    return capacity - int(m.log_cursor[LOG_USED]) < int(m.log_cursor[LOG_HEADROOM])
+
+
+@helper
+def drop_reclaimed(m: Mem, handle: int) -> None:
+    """Let a handle forget a page that reclaim has taken: its swap slot, or its place in a file."""
+    entry = int(m.page_table[handle])
+    if entry != GONE:
+        swap_free(m, -entry - 1)
+    m.page_table[handle] = 0
+
+
+@inline
+def let_go(m: Mem, b: Batch, i: int) -> int:
+    """Take the block of a free's handle from it, and record that; -1 if it holds nothing."""
+    handle = int(b.handle[i])
+    pfn = int(m.page_table[handle]) - 1
+    if pfn < -1:
+        drop_reclaimed(m, handle)
+        b.status[i] = FREED
+        return -1
+    if pfn < 0:
+        m.events[FREES_NOT_HELD] += 1
+        b.status[i] = NOT_HELD
+    else:
+        m.page_table[handle] = 0
+        b.status[i] = FREED
+    return pfn
+
+
+@inline
+def is_resident(m: Mem, b: Batch, i: int) -> bool:
+    """Say whether what an event's handle holds is in memory."""
+    return int(m.page_table[int(b.handle[i])]) > 0
+
+
+@inline
+def touch(m: Mem, b: Batch, i: int) -> int:
+    """Carry out an access to a page that is in memory; return its pfn."""
+    pfn = int(m.page_table[int(b.handle[i])]) - 1
+    touch_resident(m, pfn, int(b.op[i]) & OP_WRITE)
+    b.status[i] = TOUCHED
+    return pfn
+
+
+@inline
+def record(m: Mem, ac: AllocContext, b: Batch, i: int, pfn: int, page: int) -> int:
+    """Hand a block to the handle that asked for it, or record why there is none; return the pfn."""
+    if pfn >= 0:
+        handle = int(b.handle[i])
+        prep_new_page(m, ac, pfn, page, handle)
+        m.page_table[handle] = pfn + 1
+        m.events[ALLOC_SUCCESS] += 1
+        b.status[i] = OK
+    elif pfn == WOULD_RECLAIM:
+        m.events[ALLOC_NEEDS_RECLAIM] += 1
+        b.status[i] = NEEDS_RECLAIM
+        b.why[i] = NOT_SIMULATED
+    else:
+        m.events[ALLOC_NOPAGE] += 1
+        b.status[i] = NOPAGE
+        b.why[i] = m.system[S_WHY]
+        b.extfrag[i] = m.system[S_EXTFRAG_INDEX]
+    return max(pfn, -1)

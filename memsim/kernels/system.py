@@ -1,0 +1,84 @@
+"""What the kernel remembers of a node and of the system: rows of ``Mem.nodes``, ``Mem.system``.
+
+Daemons are due at instants of simulated time; the system row has the earliest of them.
+"""
+
+from __future__ import annotations
+
+# --- Node row: int64 ----------------------------------------------------------------------------
+FOREVER = (1 << 63) - 1
+"""A due time that never comes."""
+N_ANON_COST = 0
+N_FILE_COST = 1
+N_KSWAPD_DUE = 2
+"""When kswapd takes its next step; FOREVER while it sleeps."""
+N_KSWAPD_ORDER = 3
+N_KSWAPD_HIGHEST_ZONE = 4
+N_KSWAPD_PRIORITY = 5
+N_KSWAPD_FAILURES = 6
+N_KSWAPD = 7
+"""Eight more fields of kswapd's own."""
+N_KCOMPACTD_DUE = 16
+"""When kcompactd takes its next step; FOREVER while it sleeps."""
+N_KCOMPACTD_ORDER = 17
+N_KCOMPACTD_HIGHEST_ZONE = 18
+N_PROACTIVE_DUE = 19
+"""When proactive compaction looks at the node's score next."""
+N_PROACTIVE_DEFER = 20
+N_KCOMPACTD = 21
+"""Eight more fields of kcompactd's own."""
+N_NONRESIDENT_AGE = 30
+NODE_FIELDS = 32
+
+# --- System row: int64 --------------------------------------------------------------------------
+S_PRESSURE = 0
+"""1: daemons run, and requests reclaim and compact. 0: they end with Status.NEEDS_RECLAIM."""
+S_NOW = 1
+"""Time of the event that is carried out."""
+S_NEXT_DUE = 2
+"""The earliest instant at which a daemon or the device has something to do."""
+S_STALL = 3
+"""What the request at hand has waited so far: its own clock is S_NOW + S_STALL."""
+S_OOM = 4
+"""1: the batch stopped because a request needs an OOM kill."""
+S_OOM_MAY_KILL = 5
+"""0: nobody is left to be killed; a request that would kill fails instead."""
+S_FALLBACK = 6
+"""1: the last huge page asked for was not to be had, so events with mm.OP_FALLBACK count."""
+S_SWAPPINESS = 7
+S_VFS_CACHE_PRESSURE = 8
+S_COMPACTION_PROACTIVENESS = 9
+S_EXTFRAG_THRESHOLD = 10
+S_COMPACT_UNEVICTABLE_ALLOWED = 11
+S_LUMPY = 12
+"""1: lumpy reclaim (2.6.21)."""
+S_SWAP_SLOTS = 13
+S_SWAP_FREE = 14
+S_SWAP_NEXT = 15
+"""Where the search for a free slot goes on."""
+S_SWAP_READ_NS = 16
+S_SWAP_WRITE_NS = 17
+S_FILE_READ_NS = 18
+S_FILE_WRITE_NS = 19
+S_SCAN_NS = 20
+"""Looking at one page: reclaim's and compaction's scanners."""
+S_RECLAIM_NS = 21
+"""Unmapping and freeing one page."""
+S_MIGRATE_NS = 22
+"""Copying one page, and its bookkeeping."""
+S_DEVICE_FREE_AT = 23
+"""When the swap device has written all that was given to it."""
+S_WRITEBACK_HEAD = 24
+S_WRITEBACK_LENGTH = 25
+S_WHY = 26
+"""mm.WhyNot of the last request that failed."""
+S_EXTFRAG_INDEX = 27
+"""Fragmentation index (spec 6.9) of the preferred zone when the last request failed."""
+S_SLAB_OBJECTS = 28
+"""Objects on a page of reclaimable slab."""
+S_SLAB_SCAN = 29
+"""Objects that the shrinkers of 2.6.14 are still to scan."""
+S_WRITEBACK_CAPACITY = 30
+S_OWN = 31
+"""From here on fields that only one module uses."""
+SYSTEM_FIELDS = 64

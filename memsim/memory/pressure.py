@@ -1,0 +1,66 @@
+"""What reclaim, swap and compaction remember, at the start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memsim.kernels import layout as L
+from memsim.kernels import system as S
+from memsim.memory.setup import MachineSetup, Pressure
+from memsim.mm import PAGEBLOCK_ORDER
+
+WRITEBACK_CAPACITY = 1024
+"""Pages that a device takes before it is congested; a power of two."""
+
+
+def pressure_arrays(setup: MachineSetup, nr_pages: int) -> dict[str, Any]:
+    """Return the fields of layout.Mem that only reclaim, swap and compaction use."""
+    owners = len(setup.zones) if setup.mechanism == "linux-2.6.14" else len(setup.zonelists)
+    slots = setup.pressure.swap_slots if setup.pressure else 0
+    return {
+        "lru_links": L.new_lru_links(nr_pages, L.NR_LRU_LISTS * owners),
+        "swap_slot": np.zeros(nr_pages, np.int32),
+        "swap_map": np.zeros(slots, np.int32),
+        "writeback": np.zeros(2 * WRITEBACK_CAPACITY, np.int64),
+        "pageblock_skip": np.zeros(nr_pages >> PAGEBLOCK_ORDER, np.uint8),
+        "nodes": _node_rows(len(setup.zonelists)),
+        "system": _system_row(setup.pressure),
+    }
+
+
+def _node_rows(nodes: int) -> NDArray[np.int64]:
+    rows = np.zeros((nodes, S.NODE_FIELDS), np.int64)
+    rows[:, S.N_KSWAPD_DUE] = rows[:, S.N_KCOMPACTD_DUE] = rows[:, S.N_PROACTIVE_DUE] = S.FOREVER
+    return rows.reshape(-1)
+
+
+def _system_row(pressure: Pressure | None) -> NDArray[np.int64]:
+    row = np.zeros(S.SYSTEM_FIELDS, np.int64)
+    p = pressure or Pressure()
+    row[S.S_PRESSURE] = pressure is not None
+    row[S.S_NEXT_DUE] = S.FOREVER
+    row[S.S_OOM_MAY_KILL] = 1
+    row[S.S_WRITEBACK_CAPACITY] = WRITEBACK_CAPACITY
+    for field, value in (
+        (S.S_SWAPPINESS, p.swappiness),
+        (S.S_VFS_CACHE_PRESSURE, p.vfs_cache_pressure),
+        (S.S_COMPACTION_PROACTIVENESS, p.compaction_proactiveness),
+        (S.S_EXTFRAG_THRESHOLD, p.extfrag_threshold),
+        (S.S_COMPACT_UNEVICTABLE_ALLOWED, p.compact_unevictable_allowed),
+        (S.S_LUMPY, p.lumpy),
+        (S.S_SWAP_SLOTS, p.swap_slots),
+        (S.S_SWAP_FREE, p.swap_slots),
+        (S.S_SWAP_READ_NS, p.swap_read_ns),
+        (S.S_SWAP_WRITE_NS, p.swap_write_ns),
+        (S.S_FILE_READ_NS, p.file_read_ns),
+        (S.S_FILE_WRITE_NS, p.file_write_ns),
+        (S.S_SCAN_NS, p.scan_ns),
+        (S.S_RECLAIM_NS, p.reclaim_ns),
+        (S.S_MIGRATE_NS, p.migrate_ns),
+        (S.S_SLAB_OBJECTS, p.slab_objects),
+    ):
+        row[field] = value
+    return row
