@@ -18,7 +18,7 @@ import pytest
 from kernel_backend import KernelMachine
 from strategies import random_machine
 
-from memsim.kernels import batch, pcp, trace_log
+from memsim.kernels import pcp, runs, trace_log
 from memsim.mm import (
     MIGRATE_TYPES,
     NR_PAGE_ORDERS,
@@ -157,8 +157,8 @@ def count_shortcuts():
 
         return call
 
-    batch.alloc_run = counted(batch.alloc_run, "served", lambda n, _: n)
-    batch.free_run = counted(batch.free_run, "freed", lambda n, _: n)
+    runs.alloc_run = counted(runs.alloc_run, "served", lambda n, _: n)
+    runs.free_run = counted(runs.free_run, "freed", lambda n, _: n)
     pcp.refill_whole = counted(pcp.refill_whole, "refilled", lambda n, _: n)
     pcp.drain_range = counted(pcp.drain_range, "drained", lambda _, arguments: arguments[-1])
     return counts
