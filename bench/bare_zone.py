@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from bench.native import address, library
 from bench.streams import TYPE_SHIFT, Stream
 from memsim.kernels._jit import kernel, prefetch, ptr
-from memsim.kernels.events import PREFETCH
 from memsim.kernels.buddy import free_one_page, mod_zone_free_pages, prefetch_block
+from memsim.kernels.events import PREFETCH
 from memsim.kernels.fallback import rmqueue_locked
 from memsim.kernels.layout import Mem, pageblock_type, pointers
 from memsim.kernels.placement import PolicyTables, policy_pointers
