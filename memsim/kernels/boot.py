@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from memsim.kernels._jit import kernel, ptr
 from memsim.kernels.buddy import add_to_free_list, free_one_page
-from memsim.kernels.layout import Mem, pageblock_type, pointers
+from memsim.kernels.layout import PAGE_LRU, PAGE_SLAB, Mem, pageblock_type, pointers
+from memsim.kernels.lru import lru_add, lru_del
 
 
 @kernel
@@ -34,3 +35,23 @@ def place_free_blocks(
     blocks = ptr(pfns)
     for i in range(len(pfns)):
         add_to_free_list(m, z, int(blocks[i]), order, migratetype, True)
+
+
+@kernel
+def place_lru_pages(mem: Mem, pfns: NDArray[np.int32]) -> None:
+    """Put the blocks that these pages head on the LRU lists that their states name, if any."""
+    m = pointers(mem)
+    heads = ptr(pfns)
+    for i in range(len(pfns)):
+        if int(m.state[int(heads[i])]) & (PAGE_LRU | PAGE_SLAB):
+            lru_add(m, int(heads[i]))
+
+
+@kernel
+def remove_lru_pages(mem: Mem, pfns: NDArray[np.int32]) -> None:
+    """Take the blocks that these pages head off the LRU lists that their states name, if any."""
+    m = pointers(mem)
+    heads = ptr(pfns)
+    for i in range(len(pfns)):
+        if int(m.state[int(heads[i])]) & (PAGE_LRU | PAGE_SLAB):
+            lru_del(m, int(heads[i]))

@@ -62,6 +62,22 @@ def walk_free_list(mem: Mem, z: int, order: int, migratetype: int, out: NDArray[
     return n
 
 
+@kernel
+def walk_lru_list(mem: Mem, head: int, out: NDArray[np.int32]) -> int:
+    """Write an LRU list's entries into ``out``, youngest first; return how many there are.
+
+    ``head`` is the list's entry in ``Mem.lru_links``. Stops where ``out`` is full.
+    """
+    m = pointers(mem)
+    entry = int(m.lru_links[2 * head])
+    n = 0
+    while entry != head and n < len(out):
+        out[n] = entry
+        n += 1
+        entry = int(m.lru_links[2 * entry])
+    return n
+
+
 @inline
 def free_order_at(m: Mem, pfn: int) -> int:
     """Return the order of the free block that a page heads, -1 if it heads none."""

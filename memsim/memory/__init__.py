@@ -23,6 +23,7 @@ from memsim.kernels.linux_2_6_14 import boot as boot_2_6_14
 from memsim.kernels.placement import OPT_BOOT_TYPE, PolicyTables
 from memsim.kernels.system import S_NOW, S_OOM
 from memsim.memory.counting import hotpluggable, take_census
+from memsim.memory.holding import hold_blocks
 from memsim.memory.invariants import Accounts, violations
 from memsim.memory.pressure import pressure_arrays
 from memsim.memory.requests import request_row
@@ -46,8 +47,6 @@ from memsim.mm import (
 )
 from memsim.schema import Census, HeldBlocks, Outcome, Request, ZoneInfo
 
-BEFORE = L.PAGE_ALLOCATED | L.ORDER_MASK
-"""Page state that tells a page of before the start, allocated for itself, from others."""
 NUMA_NAMES = ("numa_hit", "numa_miss", "numa_foreign", "numa_local", "numa_other")
 
 
@@ -214,20 +213,7 @@ class Memory:
         A block that is not allocated page by page, or that lies in a larger one, is left out, as
         is a pfn of -1.
         """
-        held, (pfns, orders) = 0, blocks
-        for order in range(self.setup.max_page_order, -1, -1):
-            which = np.flatnonzero((orders == order) & (pfns >= 0) & (pfns & (1 << order) - 1 == 0))
-            which = which[pfns[which] + (1 << order) <= self.nr_pages]
-            pages = pfns[which, None] + np.arange(1 << order)
-            which = which[(self.mem.state[pages] & BEFORE == L.PAGE_ALLOCATED).all(axis=1)]
-            heads = pfns[which]
-            lru = self.mem.state[heads, None] & L.PAGE_LRU
-            self.mem.state[heads[:, None] + np.arange(1, 1 << order)] = lru
-            self.mem.state[heads] |= order << L.ORDER_SHIFT
-            self.page_table[handle + which] = heads + 1
-            self.mem.rmap[heads] = handle + which
-            held += len(which)
-        return held
+        return hold_blocks(self, handle, blocks)
 
     def copy(self) -> Memory:
         """Return an independent copy of everything."""
@@ -295,6 +281,15 @@ class Memory:
         out = np.zeros(self.zone_field(zone, L.Z_NR_FREE + order), np.int32)
         n = census_kernels.walk_free_list(self.mem, zone, order, migratetype, out)
         return out[:n]
+
+    def lru_list(self, owner: int, kind: int) -> NDArray[np.int32]:
+        """Return the heads of the blocks on an LRU list (layout.LRU_*), youngest first.
+
+        Its ``owner`` is a node in 6.1, a zone in 2.6.14.
+        """
+        out = np.zeros(self.nr_pages, np.int32)
+        head = self.nr_pages + L.NR_LRU_LISTS * owner + kind
+        return out[: census_kernels.walk_lru_list(self.mem, head, out)]
 
     def pcp_list(self, zone: int, cpu: int, pindex: int) -> NDArray[np.int32]:
         """Return the pfns of a per-CPU list, head first."""

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from memsim.kernels import layout as L
 from memsim.kernels.placement import OPT_RESERVE_TYPE
+from memsim.memory.lru_invariants import lru_violations
 from memsim.memory.setup import pcp_order
+from memsim.memory.swap_invariants import swap_violations
 from memsim.mm import (
     MAX_ORDER_NR_PAGES,
     MAX_PAGE_ORDER,
@@ -83,6 +85,8 @@ def violations(memory: Memory) -> tuple[list[str], Accounts]:
     found += _marks(memory, free, cached)
     found += _disjoint(everything)
     found += _handles(memory)
+    found += lru_violations(memory)
+    found += swap_violations(memory)
     pages = [sum(_pages(part) for part in group) for group in (free, cached, [held])]
     return found, Accounts(*pages)
 
@@ -168,8 +172,8 @@ def _disjoint(groups: list[Blocks]) -> Iterator[str]:
 
 
 def _handles(memory: Memory) -> Iterator[str]:
-    """Each handle's page is allocated and knows its handle."""
-    handles = np.flatnonzero(memory.page_table)
+    """Each page that a handle holds is allocated and knows its handle."""
+    handles = np.flatnonzero(memory.page_table > 0)
     pfns = memory.page_table[handles] - 1
     if np.any(memory.mem.state[pfns] & L.PAGE_ALLOCATED == 0):
         yield "a handle holds a page that is not allocated"

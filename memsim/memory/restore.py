@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsim.errors import InputError, Problem
+from memsim.kernels import boot as boot_kernels
 from memsim.kernels import layout as L
 from memsim.kernels.placement import PolicyTables
 from memsim.memory import Memory
@@ -153,6 +154,7 @@ def _mark_before(memory: Memory, z: int, zone: CaptureZone) -> None:
     memory.mem.state[pages] = (
         L.PAGE_ALLOCATED | kinds << L.TYPE_SHIFT | mobility << L.MOBILITY_SHIFT | lru
     )
+    boot_kernels.place_lru_pages(memory.mem, pages.astype(np.int32))
 
 
 def _clear_blocks(flat: NDArray[np.bool_], first: NDArray[np.int32], order: int) -> None:

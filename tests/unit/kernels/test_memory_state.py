@@ -5,6 +5,7 @@ import pytest
 from backend import I, M, MachineSpec, Request, U, ZoneSpec
 from kernel_backend import KernelMachine
 
+from memsim.kernels import boot
 from memsim.kernels import layout as L
 from memsim.mm import MAX_PFN, NR_PAGE_ORDERS, OP_FREE, Status
 from memsim.schema import HeldBlocks
@@ -106,10 +107,13 @@ def test_a_held_block_is_on_the_lru_as_its_head_is():
     memory = kernels.memory
     memory.mem.state[:1024] = L.PAGE_ALLOCATED
     memory.mem.state[512:1024] |= L.PAGE_LRU
+    boot.place_lru_pages(memory.mem, np.arange(512, 1024, dtype=np.int32))
+    memory.check()
     assert memory.hold(0, HeldBlocks(np.array([0]), np.array([10]))) == 1
     batch = (np.array([OP_FREE], np.uint8), *[np.zeros(1, np.uint16)] * 2, np.zeros(1, np.int32))
     assert memory.run(*batch).status.tolist() == [Status.FREED]
     assert np.flatnonzero(memory.mem.state[:1024]).tolist() == []
+    assert memory.lru_list(0, L.LRU_INACTIVE_FILE).tolist() == []
 
 
 def test_a_copy_shares_nothing():
