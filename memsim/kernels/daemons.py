@@ -12,13 +12,6 @@ from memsim.kernels.placement import PolicyTables
 from memsim.kernels.system import S_NEXT_DUE, S_NOW, S_STALL
 
 
-@inline
-def due_at(m: Mem, time: int) -> None:
-    """Let nothing pass ``time`` without looking at what is due."""
-    if time < int(m.system[S_NEXT_DUE]):
-        m.system[S_NEXT_DUE] = time
-
-
 @helper
 def carry_out_due(m: Mem, tables: PolicyTables, now: int) -> None:
     """Carry out what is due up to ``now``, the earliest first; of one instant, the device first."""

@@ -5,6 +5,10 @@ Daemons are due at instants of simulated time; the system row has the earliest o
 
 from __future__ import annotations
 
+from memsim.kernels._jit import inline
+from memsim.kernels.layout import Mem
+from memsim.kernels.vmstat import STALL_MODEL_NS
+
 # --- Node row: int64 ----------------------------------------------------------------------------
 FOREVER = (1 << 63) - 1
 """A due time that never comes."""
@@ -82,3 +86,23 @@ S_WRITEBACK_CAPACITY = 30
 S_OWN = 31
 """From here on fields that only one module uses."""
 SYSTEM_FIELDS = 64
+
+
+@inline
+def due_at(m: Mem, time: int) -> None:
+    """Let nothing pass ``time`` without looking at what is due."""
+    if time < int(m.system[S_NEXT_DUE]):
+        m.system[S_NEXT_DUE] = time
+
+
+@inline
+def clock(m: Mem) -> int:
+    """Return the instant that whoever acts has come to: a request's own clock, or a daemon's."""
+    return int(m.system[S_NOW]) + int(m.system[S_STALL])
+
+
+@inline
+def book_stall(m: Mem, ns: int) -> None:
+    """Let the request at hand wait: its own clock advances, nobody else's."""
+    m.system[S_STALL] += ns
+    m.events[STALL_MODEL_NS] += ns
