@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsim.errors import InputError, Problem
-from memsim.kernels import boot as boot_kernels
 from memsim.kernels import layout as L
 from memsim.kernels.placement import PolicyTables
 from memsim.memory import Memory
-from memsim.memory.setup import MachineSetup, ZoneSetup
+from memsim.memory.before import mark_before
+from memsim.memory.setup import MachineSetup, Pressure, ZoneSetup
 from memsim.mm import (
     MAX_NR_ZONES,
     MAX_ORDER_NR_PAGES,
@@ -24,7 +24,7 @@ from memsim.mm import (
 from memsim.mm_init.memblock import Range, intersect, joined
 from memsim.mm_init.watermarks import calculate_normal_threshold
 from memsim.mm_init.zonelists import build_zonelists
-from memsim.traces.capture import CaptureState, CaptureZone
+from memsim.traces.capture import CaptureCompaction, CaptureState, CaptureZone
 
 LOCAL_DISTANCE = 10
 REMOTE_DISTANCE = 20
@@ -32,14 +32,24 @@ MAX_PCP_BATCH = 63
 """zone_batchsize gives no more with pages of 4 KiB."""
 
 
-def restore(state: CaptureState, tables: PolicyTables, boost_factor: int = 15000) -> Memory:
+def restore(
+    state: CaptureState,
+    tables: PolicyTables,
+    boost_factor: int = 15000,
+    *,
+    pages: NDArray[np.uint64] | None = None,
+    pressure: Pressure | None = None,
+) -> Memory:
     """Build the memory that a snapshot shows: free lists, per-CPU lists, types, watermarks.
 
-    Pages that are on no list belong to whoever held them before; those in movable pageblocks are
-    taken to be on an LRU list. A snapshot says how far a zone's free count lags behind its lists,
-    not which CPU holds that back: the first ones do. Nor does it say how far nodes are apart.
+    Pages that are on no list belong to whoever held them before; ``pages``, the flags of all pages
+    (KPF_*, by pfn), say what they are (see ``mark_before``). Reference counts and pins are in no
+    file: none is pinned. Nor is the use of slab pages: none is shrunk.
+
+    A snapshot says how far a zone's free count lags behind its lists, not which CPU holds that
+    back: the first ones do. Nor does it say how far nodes are apart.
     """
-    memory = Memory(_capture_setup(state, boost_factor), tables)
+    memory = Memory(_capture_setup(state, boost_factor, pressure), tables)
     for z, zone in enumerate(state.zones):
         _restore_pageblocks(memory, zone)
         memory.add_zone_field(z, L.Z_BOOST, zone.watermark_boost)
@@ -52,11 +62,14 @@ def restore(state: CaptureState, tables: PolicyTables, boost_factor: int = 15000
             for pindex, pfns in sorted(pcp.lists.items()):
                 memory.place_pcp(z, pcp.cpu, pindex, pfns)
             memory.set_pcp(z, pcp.cpu, pcp.high, pcp.batch, pcp.free_factor)
-        _mark_before(memory, z, zone)
+        _restore_compaction(memory, z, zone.compaction)
+        mark_before(memory, _taken_pages(zone), pages)
     return memory
 
 
-def _capture_setup(state: CaptureState, boost_factor: int) -> MachineSetup:
+def _capture_setup(
+    state: CaptureState, boost_factor: int, pressure: Pressure | None
+) -> MachineSetup:
     cpus = max(pcp.cpu for zone in state.zones for pcp in zone.pcp) + 1
     nodes = max(zone.node for zone in state.zones) + 1
     cpu_node = tuple(min(cpu * nodes // cpus, nodes - 1) for cpu in range(cpus))
@@ -72,6 +85,7 @@ def _capture_setup(state: CaptureState, boost_factor: int) -> MachineSetup:
             for lists in build_zonelists(kinds, distances, has_cpus)
         ),
         cpu_node=cpu_node,
+        pressure=pressure,
     )
 
 
@@ -132,8 +146,22 @@ def _restore_pageblocks(memory: Memory, zone: CaptureZone) -> None:
     memory.mem.pageblocks[own] = zone.pageblocks[own - (zone.start_pfn >> PAGEBLOCK_ORDER)]
 
 
-def _mark_before(memory: Memory, z: int, zone: CaptureZone) -> None:
-    """Mark the pages that are on no list as allocated, each for itself."""
+def _restore_compaction(memory: Memory, z: int, seen: CaptureCompaction) -> None:
+    for field, value in (
+        (L.COMPACT_MIGRATE_ASYNC_PFN, seen.migrate_pfns[0]),
+        (L.COMPACT_MIGRATE_SYNC_PFN, seen.migrate_pfns[1]),
+        (L.COMPACT_FREE_PFN, seen.free_pfn),
+        (L.COMPACT_INIT_MIGRATE_PFN, seen.init_migrate_pfn),
+        (L.COMPACT_INIT_FREE_PFN, seen.init_free_pfn),
+        (L.COMPACT_CONSIDERED, seen.considered),
+        (L.COMPACT_DEFER_SHIFT, seen.defer_shift),
+        (L.COMPACT_ORDER_FAILED, seen.order_failed),
+    ):
+        memory.add_zone_field(z, L.Z_COMPACT + field, value)
+
+
+def _taken_pages(zone: CaptureZone) -> NDArray[np.int64]:
+    """Return the pages of a zone that are on no list."""
     taken = np.zeros((len(zone.pageblocks), PAGEBLOCK_NR_PAGES), bool)
     own = present_pageblocks(zone)
     taken[own - (zone.start_pfn >> PAGEBLOCK_ORDER)] = True
@@ -147,14 +175,8 @@ def _mark_before(memory: Memory, z: int, zone: CaptureZone) -> None:
         for pindex, pfns in pcp.lists.items():
             order = pindex // MIGRATE_PCPTYPES if pindex < 12 else PAGEBLOCK_ORDER
             _clear_blocks(flat, pfns - base, order)
-    pages = base + np.flatnonzero(flat)
-    kinds = memory.mem.pageblocks[pages >> PAGEBLOCK_ORDER].astype(np.int32)
-    mobility = np.where(kinds < MIGRATE_PCPTYPES, kinds, Migratetype.UNMOVABLE)
-    lru = np.where(kinds == Migratetype.MOVABLE, L.PAGE_LRU, 0)
-    memory.mem.state[pages] = (
-        L.PAGE_ALLOCATED | kinds << L.TYPE_SHIFT | mobility << L.MOBILITY_SHIFT | lru
-    )
-    boot_kernels.place_lru_pages(memory.mem, pages.astype(np.int32))
+    pages: NDArray[np.int64] = base + np.flatnonzero(flat)
+    return pages
 
 
 def _clear_blocks(flat: NDArray[np.bool_], first: NDArray[np.int32], order: int) -> None:

@@ -14,7 +14,7 @@ from memsim.policies import Kernel, kernel_with
 from memsim.profiles import PROFILES
 from memsim.scenario.cmdline import Cmdline
 from memsim.scenario.machine import Machine
-from memsim.traces.capture import find_state, read_state
+from memsim.traces.capture import find_state, read_snapshot
 
 
 def kernel_of(machine: Machine, profile: str) -> Kernel:
@@ -35,7 +35,7 @@ def start(
             return boot(machine, cmdline, tables)
         return boot_2005(machine, PROFILES[profile], cmdline, tables)
     folder = Path(directory, machine.from_)
-    state = find_state(folder, "start")
-    if state is None:
+    if find_state(folder, "start") is None:
         raise InputError([Problem(str(folder), 0, 0, "has no start/state.txt, plain or gzip")])
-    return restore(read_state(state), tables, machine.vm.watermark_boost_factor)
+    state, pages = read_snapshot(folder / "start")
+    return restore(state, tables, machine.vm.watermark_boost_factor, pages=pages)

@@ -30,6 +30,21 @@ class CapturePcp:
 
 
 @dataclass(frozen=True)
+class CaptureCompaction:
+    """Where a zone's compaction stands; pfns of 0 are not set yet."""
+
+    free_pfn: int = 0
+    """compact_cached_free_pfn."""
+    migrate_pfns: tuple[int, int] = (0, 0)
+    """compact_cached_migrate_pfn: asynchronous, synchronous."""
+    init_migrate_pfn: int = 0
+    init_free_pfn: int = 0
+    considered: int = 0
+    defer_shift: int = 0
+    order_failed: int = 0
+
+
+@dataclass(frozen=True)
 class CaptureZone:
     """A populated zone; counts are pages unless they are named otherwise."""
 
@@ -57,6 +72,7 @@ class CaptureZone:
     """(order, type of the list) -> first pages, head of the list first; empty lists are absent."""
     pcp: tuple[CapturePcp, ...]
     """By CPU."""
+    compaction: CaptureCompaction = CaptureCompaction()
 
 
 @dataclass(frozen=True)

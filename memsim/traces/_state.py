@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,12 +25,13 @@ from memsim.mm import (
 from memsim.traces._capture_state import (
     PAGEBLOCK_HOLE,
     PAGEBLOCK_OTHER_ZONE,
+    CaptureCompaction,
     CapturePcp,
     CaptureState,
     CaptureZone,
 )
 from memsim.traces._files import Readable, printable, refuse
-from memsim.traces._words import Line
+from memsim.traces._words import HEX, Line
 
 MAX_STATE_BYTES = 256 << 20
 MAX_NODES = 31
@@ -38,6 +39,9 @@ MAX_CPUS = 8192
 MAX_NS = 1 << 62
 VMSTAT_THRESHOLD = 125
 """Largest number of pages that one CPU keeps back from a zone's counters."""
+MAX_DEFER_SHIFT = 6
+"""COMPACT_MAX_DEFER_SHIFT."""
+MAX_CONSIDERED = 1 << MAX_DEFER_SHIFT
 COUNTS = ("min", "low", "high", "boost", "highatomic", "isolated_pb", "free")
 
 
@@ -63,6 +67,7 @@ class ZoneParts:
     managed: int
     counts: dict[str, int]
     lowmem_reserve: tuple[int, ...]
+    compaction: CaptureCompaction
     pageblocks: NDArray[np.uint8] | None = None
     free: dict[tuple[int, Migratetype], Blocks] = field(default_factory=dict)
     pcp: dict[int, tuple[Line, dict[str, int]]] = field(default_factory=dict)
@@ -77,10 +82,9 @@ class ZoneParts:
 
 
 class Parser:
-    """The state of reading one file: zones by (node, type), and the zone that lists belong to."""
+    """The state of reading: zones by (node, type), and the zone that lists belong to."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self) -> None:
         self.times: dict[str, int] = {}
         self.config: dict[str, int] = {}
         self.zones: dict[tuple[int, int], ZoneParts] = {}
@@ -132,10 +136,26 @@ class Parser:
         reserve = tuple(line.number_below(MAX_PFN, "lowmem_reserve") for _ in range(MAX_NR_ZONES))
         if span[0] + span[1] > MAX_PFN or not span[1] >= span[2] >= span[3]:
             raise line.error(0, "a zone must have managed <= present <= spanned, below 8 TiB")
-        line.at = len(line.words)
+        compaction = self._compaction(line)
         start, spanned, present, managed = span
         self.zones[node, zone_type] = ZoneParts(
-            line, node, zone_type, start, spanned, present, managed, counts, reserve
+            line, node, zone_type, start, spanned, present, managed, counts, reserve, compaction
+        )
+
+    def _compaction(self, line: Line) -> CaptureCompaction:
+        """Read cursors and deferral, where the line has them."""
+        if line.at == len(line.words):
+            return CaptureCompaction()
+        free = line.value("compact_free", MAX_PFN + 1, hexadecimal=True)
+        migrate = line.value("mig", MAX_PFN + 1, hexadecimal=True)
+        return CaptureCompaction(
+            free,
+            (migrate, line.number_below(MAX_PFN + 1, "mig", pattern=HEX)),
+            line.value("init_mig", MAX_PFN + 1, hexadecimal=True),
+            line.value("init_free", MAX_PFN + 1, hexadecimal=True),
+            line.value("considered", MAX_CONSIDERED + 1),
+            line.value("defer_shift", MAX_DEFER_SHIFT + 1),
+            line.value("order_failed", NR_PAGE_ORDERS + 1),
         )
 
     def _name(self, line: Line, zone_type: ZoneType) -> None:
@@ -248,18 +268,35 @@ class Parser:
 
 def parse_state(path: Path, file: Readable) -> CaptureState:
     """Parse a whole file (see ``capture.read_state``)."""
+    parser = Parser()
+    _parse(parser, path, file)
+    for name in ("TIME", "TIME_END"):
+        if name not in parser.times:
+            raise refuse(path, f"has no {name} line: the file is incomplete")
+    return _state(parser, path, at_once=True)
+
+
+def parse_parts(parts: Sequence[tuple[Path, Readable]]) -> CaptureState:
+    """Parse a state that stands in files which were not read at one instant: lists count."""
+    parser = Parser()
+    for path, file in parts:
+        _parse(parser, path, file)
+    parser.times = {"TIME": 0, "TIME_END": 0, **parser.times}
+    return _state(parser, parts[0][0].parent, at_once=False)
+
+
+def _parse(parser: Parser, path: Path, file: Readable) -> None:
     raw = file.read(MAX_STATE_BYTES + 1)
     if len(raw) > MAX_STATE_BYTES:
         raise refuse(path, "is larger than 256 MiB: this is no state of a capture")
     if not raw.strip():
         raise refuse(path, "the file is empty, a state was expected")
-    parser = Parser(path)
     for number, text in enumerate(raw.decode("latin-1").split("\n"), 1):
         if words := text.split():
             parser.read(Line(path, number, text, words))
-    for name in ("TIME", "TIME_END"):
-        if name not in parser.times:
-            raise refuse(path, f"has no {name} line: the file is incomplete")
+
+
+def _state(parser: Parser, path: Path, at_once: bool) -> CaptureState:
     if not parser.config or not parser.zones:
         missing = "ZONE" if parser.config else "group_by_mobility_disabled"
         raise refuse(path, f"has no {missing} line")
@@ -268,7 +305,7 @@ def parse_state(path: Path, file: Readable) -> CaptureState:
     return CaptureState(
         time_ns=parser.times["TIME"],
         time_end_ns=parser.times["TIME_END"],
-        zones=tuple(_finish(parser.zones[key]) for key in sorted(parser.zones)),
+        zones=tuple(_finish(parser.zones[key], at_once) for key in sorted(parser.zones)),
         group_by_mobility_disabled=bool(parser.config["group_by_mobility_disabled"]),
         pageblock_order=parser.config["pageblock_order"],
         nr_pcp_lists=parser.config["NR_PCP_LISTS"],
@@ -276,14 +313,16 @@ def parse_state(path: Path, file: Readable) -> CaptureState:
     )
 
 
-def _finish(zone: ZoneParts) -> CaptureZone:
-    """Check the lists of a zone against each other and its counts."""
+def _finish(zone: ZoneParts, at_once: bool) -> CaptureZone:
+    """Check the lists of a zone against each other and, if read at once, its counts."""
     if zone.pageblocks is None:
         raise zone.line.error(0, "this zone has no PB line")
     if not zone.pcp:
         raise zone.line.error(0, "this zone has no PCP line")
     _check_blocks(zone, zone.pageblocks)
     listed = _pages(zone.free.values())
+    if not at_once:
+        zone.counts["free"] = listed
     if abs(listed - zone.counts["free"]) > VMSTAT_THRESHOLD * max(1, len(zone.pcp)):
         raise zone.line.error(
             zone.line.words.index("free"),
@@ -311,6 +350,7 @@ def _finish(zone: ZoneParts) -> CaptureZone:
         pageblocks=zone.pageblocks,
         free={key: zone.free[key].pfns for key in sorted(zone.free) if len(zone.free[key].pfns)},
         pcp=tuple(_pcp(zone, cpu) for cpu in sorted(zone.pcp)),
+        compaction=zone.compaction,
     )
 
 

@@ -15,7 +15,8 @@ from memsim.traces._files import printable, refuse
 
 _WORD = re.compile(r"\S+")
 _DECIMAL = re.compile(r"[0-9]{1,19}")
-_HEX = re.compile(r"[0-9a-f]{1,8}")
+HEX = re.compile(r"[0-9a-f]{1,8}")
+"""A number as the kernel prints it with %lx."""
 
 
 @dataclass
@@ -50,9 +51,9 @@ class Line:
         """Take a number from 0 to ``limit`` - 1."""
         word = self.expect(what)
         if not pattern.fullmatch(word):
-            kind = "a hexadecimal" if pattern is _HEX else "a decimal"
+            kind = "a hexadecimal" if pattern is HEX else "a decimal"
             raise self._bad(f"{kind} number ({what})")
-        value = int(word, 16 if pattern is _HEX else 10)
+        value = int(word, 16 if pattern is HEX else 10)
         if value >= limit:
             raise self._bad(f"{what} below {limit}")
         return value
@@ -64,7 +65,7 @@ class Line:
     def value(self, name: str, limit: int = MAX_PFN, *, hexadecimal: bool = False) -> int:
         """Take ``name N``."""
         self.key(name)
-        return self.number_below(limit, name, pattern=_HEX if hexadecimal else _DECIMAL)
+        return self.number_below(limit, name, pattern=HEX if hexadecimal else _DECIMAL)
 
     def done(self) -> None:
         """Insist that nothing is left."""
@@ -75,7 +76,7 @@ class Line:
         """Take all remaining words as page frames."""
         rest = self.words[self.at :]
         for i, word in enumerate(rest):
-            if not _HEX.fullmatch(word) or int(word, 16) >= MAX_PFN:
+            if not HEX.fullmatch(word) or int(word, 16) >= MAX_PFN:
                 self.at += i + 1
                 raise self._bad("a page frame in hexadecimal")
         return np.array([int(word, 16) for word in rest], np.int32)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,30 +15,43 @@ from memsim.traces import TraceTable, read_trace
 from memsim.traces._capture_state import (
     PAGEBLOCK_HOLE,
     PAGEBLOCK_OTHER_ZONE,
+    CaptureCompaction,
     CapturePcp,
     CaptureState,
     CaptureZone,
 )
 from memsim.traces._files import open_bytes, printable, refuse
-from memsim.traces._state import parse_state
+from memsim.traces._page_flags import read_page_flags
+from memsim.traces._state import parse_parts, parse_state
 
 __all__ = [
     "PAGEBLOCK_HOLE",
     "PAGEBLOCK_OTHER_ZONE",
     "Capture",
+    "CaptureCompaction",
     "CapturePcp",
     "CaptureState",
     "CaptureZone",
+    "Snapshot",
     "find_state",
     "find_trace",
+    "has_state",
     "name_isolate",
     "read",
     "read_capture",
+    "read_snapshot",
     "read_state",
     "sniff",
 ]
 
 STATE_NAMES = ("state.txt.gz", "state.txt")
+PARTS = (
+    ("zones.txt", "zones.txt.gz"),
+    ("pageblocks.txt", "pageblocks.txt.gz"),
+    ("freelists.txt.gz", "freelists.txt"),
+)
+"""A state in three files, which were not read at one instant."""
+FLAGS_NAMES = ("kpageflags.bin.gz", "kpageflags.bin")
 TRACE_NAMES = ("trace.parquet", "trace.txt.gz", "trace.txt.zst", "trace.txt")
 MAX_SOURCE_BYTES = 64 << 10
 
@@ -52,6 +67,14 @@ class Capture:
     trace: TraceTable
     source: str
     """Text of the file SOURCE, empty if there is none."""
+
+
+class Snapshot(NamedTuple):
+    """A machine's memory as one folder shows it."""
+
+    state: CaptureState
+    pages: NDArray[np.uint64] | None
+    """What each page is, from pfn 0 on (KPF_* masks); None where the folder does not say."""
 
 
 def sniff(head: bytes) -> bool:
@@ -74,6 +97,32 @@ def read_state(path: Path) -> CaptureState:
     """
     with open_bytes(path) as file:
         return parse_state(path, file)
+
+
+def has_state(folder: Path) -> bool:
+    """Say whether a folder holds a state, in one file or in three."""
+    return _first(folder, STATE_NAMES) is not None or all(_first(folder, n) for n in PARTS)
+
+
+def read_snapshot(folder: Path) -> Snapshot:
+    """Read the state of a folder and, where it has them, the flags of all pages.
+
+    The state is ``state.txt``, or else zones.txt, pageblocks.txt and freelists.txt together, which
+    have no time. Raises InputError as ``read_state`` does, and for a folder without a state.
+    """
+    flags = _first(folder, FLAGS_NAMES)
+    return Snapshot(_folder_state(folder), read_page_flags(flags) if flags else None)
+
+
+def _folder_state(folder: Path) -> CaptureState:
+    if (path := _first(folder, STATE_NAMES)) is not None:
+        return read_state(path)
+    parts = [path for names in PARTS if (path := _first(folder, names)) is not None]
+    if len(parts) < len(PARTS):
+        hint = "expected state.txt, or zones.txt, pageblocks.txt and freelists.txt"
+        raise refuse(folder, "holds no state of the free lists", hint=hint)
+    with ExitStack() as stack:
+        return parse_parts([(path, stack.enter_context(open_bytes(path))) for path in parts])
 
 
 def read_capture(folder: Path) -> Capture:

@@ -1,0 +1,74 @@
+"""What the pages are that were allocated before the start, as a snapshot shows them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memsim.kernels import boot as boot_kernels
+from memsim.kernels import layout as L
+from memsim.memory import Memory
+from memsim.mm import MIGRATE_PCPTYPES, PAGEBLOCK_ORDER, Migratetype
+from memsim.traces import _page_flags as kpf
+
+USER = L.PAGE_LRU | L.PAGE_ANON | L.PAGE_MAPPED
+COPIED = (
+    (kpf.ANON | kpf.SWAPBACKED, L.PAGE_ANON),
+    (kpf.MMAP, L.PAGE_MAPPED),
+    (kpf.ACTIVE, L.PAGE_ACTIVE),
+    (kpf.REFERENCED, L.PAGE_REFERENCED),
+    (kpf.DIRTY, L.PAGE_DIRTY),
+    (kpf.UNEVICTABLE, L.PAGE_UNEVICTABLE),
+)
+"""What carries over: shared memory needs swap to be reclaimed, as anonymous pages do."""
+IN_TRANSIT = kpf.ANON | kpf.MMAP
+
+
+def mark_before(memory: Memory, pfns: NDArray[np.int64], flags: NDArray[np.uint64] | None) -> None:
+    """Mark pages (n,) as allocated, each for itself, and put those of users on LRU lists.
+
+    Without flags, pages in movable pageblocks are taken to be anonymous. A list's order is in no
+    file: pages enter by pfn, so that the lowest is the oldest.
+    """
+    kinds = memory.mem.pageblocks[pfns >> PAGEBLOCK_ORDER].astype(np.int32)
+    if flags is None:
+        mobility = np.where(kinds < MIGRATE_PCPTYPES, kinds, Migratetype.UNMOVABLE)
+        page = np.where(kinds == Migratetype.MOVABLE, USER, 0)
+    else:
+        of_page = _of_pages(flags, pfns)
+        page = _user_state(of_page)
+        slab = (of_page & kpf.SLAB != 0) & (kinds == Migratetype.RECLAIMABLE)
+        mobility = np.where(slab, Migratetype.RECLAIMABLE, Migratetype.UNMOVABLE)
+        mobility = np.where(page & L.PAGE_LRU, Migratetype.MOVABLE, mobility)
+        reserved = of_page & kpf.RESERVED != 0
+        memory.mem.state[pfns[reserved]] = L.PAGE_RESERVED
+        pfns, kinds = pfns[~reserved], kinds[~reserved]
+        mobility, page = mobility[~reserved], page[~reserved]
+    memory.mem.state[pfns] = (
+        L.PAGE_ALLOCATED | kinds << L.TYPE_SHIFT | mobility << L.MOBILITY_SHIFT | page
+    )
+    boot_kernels.place_lru_pages(memory.mem, pfns.astype(np.int32))
+
+
+def _of_pages(flags: NDArray[np.uint64], pfns: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Return the flags of these pages; of a page beyond the file that it is none."""
+    known = np.minimum(pfns, len(flags) - 1)
+    return np.where(pfns < len(flags), flags[known], np.uint64(kpf.NOPAGE))
+
+
+def _user_state(flags: NDArray[np.uint64]) -> NDArray[np.int32]:
+    """Say which PAGE_* bits pages have, 0 for what is on no LRU list.
+
+    Pages of users on their way to a list count as there. A page that is on no free list, but is
+    free where the flags were read later, is one that compaction moved away in between.
+    """
+    large = flags & (kpf.COMPOUND_HEAD | kpf.COMPOUND_TAIL | kpf.SLAB) != 0
+    kernels = flags & (kpf.RESERVED | kpf.NOPAGE) != 0
+    user = (flags & (kpf.LRU | IN_TRANSIT) != 0) & ~large & ~kernels
+    page = np.zeros(len(flags), np.int32)
+    for seen, mark in COPIED:
+        page |= np.where(flags & seen != 0, mark, 0).astype(np.int32)
+    page = np.where(user, page | L.PAGE_LRU, 0)
+    moved_away = flags & kpf.BUDDY != 0
+    marked: NDArray[np.int32] = np.where(moved_away, USER, page).astype(np.int32)
+    return marked

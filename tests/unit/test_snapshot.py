@@ -1,0 +1,142 @@
+"""Snapshots as start states: what kpageflags say of each page, and states in three files."""
+
+import gzip
+import re
+
+import numpy as np
+import pytest
+from trace_samples import STATE
+
+from memsim.errors import InputError
+from memsim.kernels import layout as L
+from memsim.memory.restore import restore
+from memsim.policies import LINUX_6_1, mobility
+from memsim.traces import _page_flags as kpf
+from memsim.traces.capture import CaptureCompaction, read_snapshot
+
+CURSORS = (
+    " compact_free 1e00 mig 1200 1400 init_mig 1000 init_free 1e00"
+    " considered 3 defer_shift 2 order_failed 9"
+)
+USER = kpf.LRU | kpf.ANON | kpf.SWAPBACKED | kpf.MMAP
+
+
+def with_cursors(text):
+    return re.sub(r" compact_free .*", CURSORS, text, count=1)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with a state, and flags of the pages that the test names, all others plain."""
+
+    def make(flags):
+        (tmp_path / "state.txt").write_text(with_cursors(STATE))
+        words = np.zeros(0x2000, "<u8")
+        for pfn, mask in flags.items():
+            words[pfn] = mask
+        (tmp_path / "kpageflags.bin.gz").write_bytes(gzip.compress(words.tobytes()))
+        return tmp_path
+
+    return make
+
+
+def restored(folder):
+    state, pages = read_snapshot(folder)
+    memory = restore(state, mobility.Policy().tables(LINUX_6_1), pages=pages)
+    memory.check()
+    return memory
+
+
+def lru_list(memory, kind):
+    """Walk an LRU list of node 0 from its head."""
+    head = memory.nr_pages + kind
+    entries, at = [], int(memory.mem.lru_links[2 * head])
+    while at != head:
+        entries.append(at)
+        at = int(memory.mem.lru_links[2 * at])
+    return entries
+
+
+def test_flags_put_pages_on_their_lists_oldest_first(folder):
+    memory = restored(
+        folder(
+            {
+                0x1020: USER,
+                0x1022: USER,
+                0x1021: USER | kpf.ACTIVE,
+                0x1023: kpf.LRU | kpf.DIRTY | kpf.REFERENCED,
+                0x1024: USER | kpf.UNEVICTABLE,
+                0x1025: kpf.LRU | kpf.SWAPBACKED,
+            }
+        )
+    )
+    assert lru_list(memory, L.LRU_INACTIVE_ANON) == [0x1025, 0x1022, 0x1020]
+    assert lru_list(memory, L.LRU_ACTIVE_ANON) == [0x1021]
+    assert lru_list(memory, L.LRU_INACTIVE_FILE) == [0x1023]
+    assert lru_list(memory, L.LRU_UNEVICTABLE) == [0x1024]
+    file = int(memory.mem.state[0x1023])
+    assert file & L.PAGE_DIRTY and file & L.PAGE_REFERENCED and not file & L.PAGE_MAPPED
+
+
+def test_what_is_on_no_list_does_not_move(folder):
+    memory = restored(folder({0x1020: kpf.SLAB, 0x1021: kpf.RESERVED, 0x1022: kpf.NOPAGE}))
+    movable = L.PAGE_LRU | L.PAGE_SLAB
+    assert not (memory.mem.state[0x1020:0x1100] & movable).any()
+    assert memory.mem.state[0x1021] == L.PAGE_RESERVED
+    assert memory.mem.state[0x1020] & L.PAGE_ALLOCATED
+    assert not any(lru_list(memory, kind) for kind in range(L.NR_LRU_LISTS))
+
+
+def test_a_page_that_went_while_the_files_were_read_was_a_users(folder):
+    assert lru_list(restored(folder({0x1020: kpf.BUDDY})), L.LRU_INACTIVE_ANON) == [0x1020]
+
+
+def test_free_pages_stay_free_whatever_the_flags_say(folder):
+    memory = restored(folder({0x1001: USER, 0x1013: USER}))
+    assert memory.free_list(0, 0, 0).tolist() == [0x1003, 0x1001]
+    assert lru_list(memory, L.LRU_INACTIVE_ANON) == []
+
+
+def test_without_flags_movable_pageblocks_hold_user_pages(tmp_path):
+    text = STATE.replace("FREE o 9 m 1 : 1200 \n", "").replace(" free 524", " free 12")
+    (tmp_path / "state.txt").write_text(text)
+    entries = lru_list(restored(tmp_path), L.LRU_INACTIVE_ANON)
+    assert entries == list(range(0x13FF, 0x11FF, -1))
+
+
+def test_cursors_and_deferral_of_compaction(folder):
+    flagged = folder({})
+    (zone,) = read_snapshot(flagged).state.zones
+    assert zone.compaction == CaptureCompaction(
+        0x1E00, (0x1200, 0x1400), 0x1000, 0x1E00, considered=3, defer_shift=2, order_failed=9
+    )
+    memory = restored(flagged)
+    fields = (L.COMPACT_FREE_PFN, L.COMPACT_MIGRATE_SYNC_PFN, L.COMPACT_ORDER_FAILED)
+    assert [memory.zone_field(0, L.Z_COMPACT + f) for f in fields] == [0x1E00, 0x1400, 9]
+
+
+def test_a_state_in_three_files_believes_its_lists(tmp_path):
+    lines = [line for line in STATE.splitlines() if not line.startswith("TIME")]
+    zones = [line for line in lines if line.startswith("ZONE") and " min " in line]
+    blocks = [line for line in lines if line.startswith(("group", "PB"))]
+    lists = [line for line in lines if line not in (*zones, *blocks)]
+    wrong = [line.replace(" free 524", " free 99999") for line in zones]
+    assert wrong != zones
+    for name, part in (("zones", wrong), ("pageblocks", blocks), ("freelists", lists)):
+        (tmp_path / f"{name}.txt").write_text("\n".join(part))
+    state, pages = read_snapshot(tmp_path)
+    assert pages is None
+    assert (state.time_ns, state.zones[0].nr_free_pages) == (0, 524)
+
+
+@pytest.mark.parametrize("size", [0, 12])
+def test_flags_that_are_not_whole_words_are_refused(folder, size):
+    flagged = folder({})
+    (flagged / "kpageflags.bin.gz").write_bytes(gzip.compress(b"x" * size))
+    with pytest.raises(InputError, match="expected 8 for each page frame"):
+        read_snapshot(flagged)
+
+
+def test_a_folder_without_lists_is_refused(tmp_path):
+    with pytest.raises(InputError, match="holds no state of the free lists"):
+        read_snapshot(tmp_path)
