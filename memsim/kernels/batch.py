@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsim.kernels._jit import kernel, ptr
-from memsim.kernels.daemons import begin_event
+from memsim.kernels.daemons import begin_event, carry_out_due
 from memsim.kernels.events import (
+    SKIPPED,
     Batch,
     alloc_context,
     batch_pointers,
@@ -24,22 +25,17 @@ from memsim.kernels.layout import (
     Mem,
     pointers,
 )
-from memsim.kernels.page_alloc import (
-    NEEDS_OOM_KILL,
-    alloc_pages,
-    free_pages,
-)
-from memsim.kernels.pcp import (
-    drain_pages_zone,
-)
+from memsim.kernels.page_alloc import NEEDS_OOM_KILL, free_pages
 from memsim.kernels.placement import PolicyTables, policy_pointers
 from memsim.kernels.runs import begins_run, run_of_events
-from memsim.kernels.system import S_OOM
+from memsim.kernels.slowpath import alloc_pages
+from memsim.kernels.slowpath import drain_all_pages as drain_all
+from memsim.kernels.system import S_FALLBACK, S_NOW, S_OOM
 from memsim.kernels.touch import fault_in
 from memsim.kernels.trace_log import (
     keeps_log,
 )
-from memsim.mm import OP_FREE, OP_TOUCH, OP_WRITE
+from memsim.mm import OP_FALLBACK, OP_FREE, OP_TOUCH, OP_WRITE
 
 
 @kernel
@@ -48,7 +44,8 @@ def run_batch(
 ) -> int:
     """Carry out events [start, stop) in order; fill in pfn and status.
 
-    Returns the index of the first event not carried out: ``stop``, or less when the log is full.
+    Returns the index of the first event not carried out: ``stop``, or less when the log is full or
+    a request needs an OOM kill.
     ``requests`` is flat, (rows * REQUEST_FIELDS,).
     """
     m = pointers(mem)
@@ -56,6 +53,7 @@ def run_batch(
     rows = ptr(requests)
     b = batch_pointers(batch)
     together = not keeps_log(m)
+    m.system[S_OOM] = 0
     i = start
     while i < stop:
         if log_is_full(m, i):
@@ -75,6 +73,9 @@ def run_batch(
                 free_pages(m, cpu, pfn)
         elif op & OP_TOUCH and is_resident(m, b, i):
             pfn = touch(m, b, i)
+        elif op & OP_FALLBACK and int(m.system[S_FALLBACK]) == 0:
+            b.status[i] = SKIPPED
+            pfn = -1
         else:
             at = int(b.request[i]) * REQUEST_FIELDS
             ac = alloc_context(m, rows, at, op & 0xF, cpu)
@@ -97,7 +98,12 @@ def drain_all_pages(mem: Mem, cpu: int) -> None:
 
     Source: __drain_all_pages, mm/page_alloc.c, 6.1.
     """
+    drain_all(pointers(mem), cpu)
+
+
+@kernel
+def advance(mem: Mem, policy: PolicyTables, now: int) -> None:
+    """Let time come to ``now``: daemons and the device do what is due until then."""
     m = pointers(mem)
-    for owner in range(m.nr_cpus):
-        for z in range(m.nr_zones):
-            drain_pages_zone(m, z, owner, cpu)
+    m.system[S_NOW] = max(now, int(m.system[S_NOW]))
+    carry_out_due(m, policy_pointers(policy), now)

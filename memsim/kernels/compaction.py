@@ -6,7 +6,7 @@ Source: mm/compaction.c, Linux 6.1 (spec 6).
 from __future__ import annotations
 
 from memsim.kernels._jit import helper
-from memsim.kernels.layout import Mem
+from memsim.kernels.layout import Z_NR_FREE, Mem, zone_get
 from memsim.kernels.placement import PolicyTables
 from memsim.kernels.zonelist import AllocContext
 
@@ -24,6 +24,24 @@ PRIO_SYNC_FULL, PRIO_SYNC_LIGHT, PRIO_ASYNC = range(3)
     COMPACT_SUCCESS,
 ) = range(9)
 """enum compact_result, as include/linux/compaction.h numbers it."""
+
+
+@helper
+def fragmentation_index(m: Mem, z: int, order: int) -> int:
+    """Say how fragmented a zone is for blocks of an order, in thousandths (spec 6.9)."""
+    blocks = 0
+    pages = 0
+    suitable = 0
+    for k in range(m.max_page_order + 1):
+        nr_free = zone_get(m, z, Z_NR_FREE + k)
+        blocks += nr_free
+        pages += nr_free << k
+        suitable += nr_free if k >= order else 0
+    if blocks == 0:
+        return 0
+    if suitable:
+        return -1000
+    return 1000 - (1000 + pages * 1000 // (1 << order)) // blocks
 
 
 @helper

@@ -16,6 +16,7 @@ from memsim.kernels.layout import (
     R_MIGRATETYPE,
     R_NODE,
     R_NODEMASK,
+    REQ_HUGE_FAULT,
     REQ_THISNODE,
     Mem,
 )
@@ -24,7 +25,7 @@ from memsim.kernels.page_alloc import (
     prep_new_page,
 )
 from memsim.kernels.swapfile import swap_free
-from memsim.kernels.system import S_EXTFRAG_INDEX, S_WHY
+from memsim.kernels.system import S_EXTFRAG_INDEX, S_FALLBACK, S_WHY
 from memsim.kernels.touch import touch_resident
 from memsim.kernels.trace_log import (
     LOG_CAPACITY,
@@ -37,6 +38,8 @@ from memsim.kernels.vmstat import (
     ALLOC_NOPAGE,
     ALLOC_SUCCESS,
     FREES_NOT_HELD,
+    THP_FAULT_ALLOC,
+    THP_FAULT_FALLBACK,
 )
 from memsim.kernels.zonelist import AllocContext
 from memsim.mm import OP_FREE, OP_WRITE, Status, WhyNot
@@ -46,6 +49,7 @@ NOT_HELD = int(Status.NOT_HELD)
 OK = int(Status.OK)
 NOPAGE = int(Status.NOPAGE)
 NEEDS_RECLAIM = int(Status.NEEDS_RECLAIM)
+SKIPPED = int(Status.SKIPPED)
 TOUCHED = int(Status.TOUCHED)
 NOT_SIMULATED = int(WhyNot.NOT_SIMULATED)
 PREFETCH = 32
@@ -172,9 +176,18 @@ def touch(m: Mem, b: Batch, i: int) -> int:
     return pfn
 
 
+@helper
+def count_huge_fault(m: Mem, got: bool) -> None:
+    """Count a fault that asked for a huge page; without one, base pages are to take its place."""
+    m.system[S_FALLBACK] = 0 if got else 1
+    m.events[THP_FAULT_ALLOC if got else THP_FAULT_FALLBACK] += 1
+
+
 @inline
 def record(m: Mem, ac: AllocContext, b: Batch, i: int, pfn: int, page: int) -> int:
     """Hand a block to the handle that asked for it, or record why there is none; return the pfn."""
+    if ac.flags & REQ_HUGE_FAULT:
+        count_huge_fault(m, pfn >= 0)
     if pfn >= 0:
         handle = int(b.handle[i])
         prep_new_page(m, ac, pfn, page, handle)

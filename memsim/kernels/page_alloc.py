@@ -1,8 +1,6 @@
-"""The allocation path: watermarks, the walk over the zonelist, and batches of requests.
+"""The fast path of allocation, the walk over the zonelist, and freeing.
 
-Source: mm/page_alloc.c, Linux 6.1.192. The slow path goes as far as a request that may not
-reclaim: reserves, high-atomic pageblocks, failure. A request that would reclaim or compact ends
-with Status.NEEDS_RECLAIM.
+Source: mm/page_alloc.c, Linux 6.1.192.
 """
 
 from __future__ import annotations
@@ -21,7 +19,6 @@ from memsim.kernels.fallback import (
     ALLOC_CMA,
     ALLOC_HIGHATOMIC,
     ALLOC_KSWAPD,
-    ALLOC_MIN_RESERVE,
     ALLOC_NO_WATERMARKS,
     ALLOC_NOFRAGMENT,
     ALLOC_NON_BLOCK,
@@ -48,13 +45,9 @@ from memsim.kernels.layout import (
     PAGE_SLAB,
     PAGE_SWAPCACHE,
     PAGE_WRITEBACK,
-    REQ_DIRECT_RECLAIM,
-    REQ_HIGH,
     REQ_KSWAPD_RECLAIM,
     REQ_LRU,
-    REQ_MEMALLOC,
     REQ_NO_CMA,
-    REQ_NOMEMALLOC,
     REQ_SLAB,
     TYPE_MASK,
     Z_BOOSTED,
@@ -84,10 +77,8 @@ from memsim.kernels.vmstat import (
     KSWAPD_WAKEUPS,
     PGALLOC,
     PGFREE,
-    SLOWPATH,
 )
 from memsim.kernels.zonelist import (
-    WMARK_MIN,
     AllocContext,
     next_zone,
     zone_watermark_fast,
@@ -217,65 +208,6 @@ def get_page_from_freelist(m: Mem, tables: PolicyTables, ac: AllocContext, alloc
     return -1
 
 
-@helper
-def walk_again(m: Mem, tables: PolicyTables, ac: AllocContext, alloc_flags: int) -> int:
-    """Walk the zonelist in the slow path, whose several walks share this one copy of the code."""
-    return get_page_from_freelist(m, tables, ac, alloc_flags)
-
-
-@inline
-def gfp_to_alloc_flags(ac: AllocContext) -> int:
-    """Build the slow path's flags from a request (spec 5.2)."""
-    alloc_flags = WMARK_MIN
-    if ac.flags & REQ_HIGH:
-        alloc_flags |= ALLOC_MIN_RESERVE
-    if not ac.flags & (REQ_DIRECT_RECLAIM | REQ_NOMEMALLOC):
-        alloc_flags |= ALLOC_NON_BLOCK
-        if ac.order > 0 and ac.flags & REQ_HIGH:
-            alloc_flags |= ALLOC_HIGHATOMIC
-    if ac.migratetype == MOVABLE and not ac.flags & REQ_NO_CMA:
-        alloc_flags |= ALLOC_CMA
-    if ac.flags & REQ_KSWAPD_RECLAIM:
-        alloc_flags |= ALLOC_KSWAPD
-    return alloc_flags
-
-
-@inline
-def ignores_watermarks(ac: AllocContext) -> bool:
-    """Say whether the request may use all reserves (__GFP_MEMALLOC)."""
-    return bool(ac.flags & REQ_MEMALLOC) and not ac.flags & REQ_NOMEMALLOC
-
-
-@helper
-def alloc_pages_slowpath(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
-    """Try the reserves that the request may use; -1 where it fails, or WOULD_RECLAIM."""
-    m.events[SLOWPATH] += 1
-    if next_zone(m, ac, 0) < 0:
-        return -1
-    if ac.flags & REQ_KSWAPD_RECLAIM:
-        m.events[KSWAPD_WAKEUPS] += 1
-    alloc_flags = gfp_to_alloc_flags(ac)
-    pfn = walk_again(m, tables, ac, alloc_flags)
-    if pfn >= 0:
-        return pfn
-    if ignores_watermarks(ac):
-        kept = alloc_flags & (ALLOC_CMA | ALLOC_KSWAPD)
-        return walk_again(m, tables, unrestricted(ac), ALLOC_NO_WATERMARKS | kept)
-    if ac.flags & REQ_DIRECT_RECLAIM:
-        return WOULD_RECLAIM
-    if ac.flags & REQ_HIGH:
-        return walk_again(m, tables, unrestricted(ac), alloc_flags)
-    return walk_again(m, tables, ac, alloc_flags)
-
-
-@inline
-def unrestricted(ac: AllocContext) -> AllocContext:
-    """Return the context without its node mask, which requests of high priority come to ignore."""
-    return AllocContext(
-        ac.order, ac.migratetype, ac.highest_zone, ac.flags, ac.zonelist, -1, ac.cpu
-    )
-
-
 @inline
 def fast_path_flags(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
     """Build the fast path's flags from a request: low mark, no fragmentation (spec 5.4)."""
@@ -292,18 +224,6 @@ def fast_path_flags(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
     ):
         alloc_flags |= ALLOC_NOFRAGMENT
     return alloc_flags
-
-
-@inline
-def alloc_pages(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
-    """Serve a request: fast path at the low mark, then the slow path (spec 5.4, 5.5).
-
-    Returns a pfn, -1 if there is no page, or WOULD_RECLAIM.
-    """
-    pfn = get_page_from_freelist(m, tables, ac, fast_path_flags(m, tables, ac))
-    if pfn < 0:
-        pfn = alloc_pages_slowpath(m, tables, ac)
-    return pfn
 
 
 @inline

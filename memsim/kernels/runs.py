@@ -24,6 +24,7 @@ from memsim.kernels.layout import (
     PAGE_PCP,
     PAGE_SLAB,
     R_PAGE,
+    REQ_HUGE_FAULT,
     REQUEST_FIELDS,
     TYPE_SHIFT,
     Z_VMSTAT,
@@ -95,7 +96,8 @@ def alloc_run(
     at = int(b.request[i]) * REQUEST_FIELDS
     ac = alloc_context(m, rows, at, int(b.op[i]) & 0xF, int(b.cpu[i]))
     alloc_flags = fast_path_flags(m, tables, ac)
-    z = zone_at_mark(m, ac, alloc_flags) if may_use_pcplist(tables, ac, alloc_flags) else -1
+    alone = not may_use_pcplist(tables, ac, alloc_flags) or ac.flags & REQ_HUGE_FAULT
+    z = -1 if alone else zone_at_mark(m, ac, alloc_flags)
     if z < 0:
         return 0
     row = pcp_row(m, z, ac.cpu)
@@ -107,6 +109,8 @@ def alloc_run(
     while i + n < stop and goes_on(m, b, i, i + n):
         pfn = int(m.rings[offset + (head + n & mask)])
         handle = int(b.handle[i + n])
+        if int(m.page_table[handle]) < 0:
+            break
         prep_new_page(m, ac, pfn, int(rows[at + R_PAGE]), handle)
         m.page_table[handle] = pfn + 1
         b.pfn[i + n] = pfn

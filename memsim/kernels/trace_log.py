@@ -12,6 +12,37 @@ fallback_migratetype, change_ownership."""
 LOG_ZONE_LOCKED, LOG_PCPU_DRAIN, LOG_EXTFRAG, LOG_FREE, LOG_STEP, LOG_COMPACTION = range(6)
 """LOG_FREE: a page that the kernel itself freed (pfn, order). LOG_STEP: a step of the slow path
 (pfn is its STEP_* code). LOG_COMPACTION: compaction's own events (pfn begins the range)."""
+(
+    STEP_ENTER,
+    STEP_WAKE,
+    STEP_WALK,
+    STEP_COMPACT,
+    STEP_RECLAIM,
+    STEP_UNRESERVE,
+    STEP_DRAIN,
+    STEP_RETRY,
+    STEP_OOM,
+    STEP_FAIL,
+) = range(10)
+"""Steps of the slow path (spec 5.5), in place of the pfn of a LOG_STEP row, and what follows:
+
+====================  ==========================================================================
+STEP_ENTER            order, migratetype, ALLOC_* flags: the fast path has found nothing
+STEP_WAKE             order, highest zone type: the kswapd of every node in the list is woken
+STEP_WALK             ALLOC_* flags, pfn or -1
+STEP_COMPACT          priority (PRIO_*), result (COMPACT_*), pfn or -1
+STEP_RECLAIM          pages reclaimed, priority of the coming compaction
+STEP_UNRESERVE        1 if forced, 1 if a HighAtomic pageblock was given back
+STEP_DRAIN            nothing: the per-CPU lists of all CPUs were drained
+STEP_RETRY            RETRY_*, rounds without progress, compaction retries, priority
+STEP_OOM              OOM_*
+STEP_FAIL             mm.WhyNot, fragmentation index of the preferred zone
+====================  ==========================================================================
+"""
+RETRY_RECLAIM, RETRY_COMPACT, RETRY_NOFAIL = range(3)
+"""Why the slow path begins anew: reclaim may yet help, compaction may, the request cannot fail."""
+OOM_NOT_FOR_THIS, OOM_KILL, OOM_NO_VICTIM = range(3)
+"""The request may not kill, a victim is asked for, or there is none."""
 LOG_USED, LOG_CAPACITY, LOG_HEADROOM, LOG_EVENT = range(4)
 """Fields of ``log_cursor``, in rows; a batch stops where fewer than LOG_HEADROOM rows are left."""
 
@@ -20,6 +51,12 @@ LOG_USED, LOG_CAPACITY, LOG_HEADROOM, LOG_EVENT = range(4)
 def keeps_log(m: Mem) -> bool:
     """Say whether trace events are logged; then every page is handled by itself."""
     return int(m.log_cursor[LOG_CAPACITY]) > 0
+
+
+@inline
+def log_step(m: Mem, step: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0) -> None:
+    """Write a step of the slow path (STEP_*) to the log where one is kept."""
+    log_event(m, LOG_STEP, step, a, b, c, d)
 
 
 @inline

@@ -6,7 +6,7 @@ Source: mm/vmscan.c, Linux 6.1 (spec 7).
 from __future__ import annotations
 
 from memsim.kernels._jit import helper
-from memsim.kernels.layout import Mem
+from memsim.kernels.layout import Z_NR_FREE_PAGES, Mem, zone_get
 from memsim.kernels.placement import PolicyTables
 from memsim.kernels.zonelist import AllocContext
 
@@ -15,6 +15,12 @@ from memsim.kernels.zonelist import AllocContext
 def try_to_free_pages(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
     """Reclaim on behalf of a request; return the pages freed (spec 7.4)."""
     return 0
+
+
+@helper
+def zone_reclaimable_pages(m: Mem, z: int) -> int:
+    """Count the pages of a zone that reclaim might get (spec 5.5)."""
+    return zone_get(m, z, Z_NR_FREE_PAGES)
 
 
 @helper

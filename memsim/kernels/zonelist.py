@@ -82,11 +82,12 @@ def zone_unusable_free(m: Mem, z: int, order: int, alloc_flags: int) -> int:
     return unusable
 
 
-@helper
-def zone_watermark_ok(m: Mem, z: int, ac: AllocContext, mark: int, alloc_flags: int) -> bool:
-    """Test a zone against a mark for a request, with all deductions and reserves (spec 5.3)."""
-    free = max(zone_get(m, z, Z_NR_FREE_PAGES), 0)
-    free -= zone_unusable_free(m, z, ac.order, alloc_flags)
+@inline
+def watermark_ok(
+    m: Mem, z: int, ac: AllocContext, mark: int, alloc_flags: int, nr_free: int
+) -> bool:
+    """Test a zone as if it had ``nr_free`` free pages (__zone_watermark_ok, spec 5.3)."""
+    free = nr_free - zone_unusable_free(m, z, ac.order, alloc_flags)
     if alloc_flags & ALLOC_MIN_RESERVE:
         mark -= mark // 2
         if alloc_flags & ALLOC_NON_BLOCK:
@@ -97,6 +98,12 @@ def zone_watermark_ok(m: Mem, z: int, ac: AllocContext, mark: int, alloc_flags: 
         return False
     if ac.order == 0:
         return True
+    return usable_orders(m, z, alloc_flags) >> ac.order != 0
+
+
+@inline
+def usable_orders(m: Mem, z: int, alloc_flags: int) -> int:
+    """Return the orders of which a zone has free blocks that these flags may use, as bits."""
     orders = 0
     for migratetype in range(MIGRATE_PCPTYPES):
         orders |= free_mask(m, z, migratetype)
@@ -104,7 +111,21 @@ def zone_watermark_ok(m: Mem, z: int, ac: AllocContext, mark: int, alloc_flags: 
         orders |= free_mask(m, z, CMA)
     if alloc_flags & (ALLOC_HIGHATOMIC | ALLOC_OOM):
         orders |= free_mask(m, z, HIGHATOMIC)
-    return orders >> ac.order != 0
+    return orders
+
+
+@helper
+def zone_watermark_ok(m: Mem, z: int, ac: AllocContext, mark: int, alloc_flags: int) -> bool:
+    """Test a zone against a mark for a request, with all deductions and reserves (spec 5.3)."""
+    return watermark_ok(m, z, ac, mark, alloc_flags, max(zone_get(m, z, Z_NR_FREE_PAGES), 0))
+
+
+@helper
+def zone_watermark_ok_with(
+    m: Mem, z: int, ac: AllocContext, mark: int, alloc_flags: int, nr_free: int
+) -> bool:
+    """Test a zone against a mark as if it had ``nr_free`` free pages."""
+    return watermark_ok(m, z, ac, mark, alloc_flags, nr_free)
 
 
 @inline
