@@ -24,8 +24,10 @@ COPIED = (
 IN_TRANSIT = kpf.ANON | kpf.MMAP
 
 
-def mark_before(memory: Memory, pfns: NDArray[np.int64], flags: NDArray[np.uint64] | None) -> None:
-    """Mark pages (n,) as allocated, each for itself, and put those of users on LRU lists.
+def mark_before(
+    memory: Memory, z: int, pfns: NDArray[np.int64], flags: NDArray[np.uint64] | None
+) -> None:
+    """Mark pages (n,) of a zone as allocated, each for itself, and put those of users on LRU lists.
 
     Without flags, pages in movable pageblocks are taken to be anonymous. A list's order is in no
     file: pages enter by pfn, so that the lowest is the oldest.
@@ -48,6 +50,9 @@ def mark_before(memory: Memory, pfns: NDArray[np.int64], flags: NDArray[np.uint6
         L.PAGE_ALLOCATED | kinds << L.TYPE_SHIFT | mobility << L.MOBILITY_SHIFT | page
     )
     boot_kernels.place_lru_pages(memory.mem, pfns.astype(np.int32))
+    dirty_file = page & (L.PAGE_DIRTY | L.PAGE_ANON) == L.PAGE_DIRTY
+    memory.add_zone_field(z, L.Z_NR_DIRTY, int(np.count_nonzero(dirty_file)))
+    memory.add_zone_field(z, L.Z_NR_MAPPED, int(np.count_nonzero(page & L.PAGE_MAPPED)))
 
 
 def _of_pages(flags: NDArray[np.uint64], pfns: NDArray[np.int64]) -> NDArray[np.uint64]:

@@ -63,7 +63,7 @@ def restore(
                 memory.place_pcp(z, pcp.cpu, pindex, pfns)
             memory.set_pcp(z, pcp.cpu, pcp.high, pcp.batch, pcp.free_factor)
         _restore_compaction(memory, z, zone.compaction)
-        mark_before(memory, _taken_pages(zone), pages)
+        mark_before(memory, z, _taken_pages(zone), pages)
     return memory
 
 
