@@ -45,7 +45,6 @@ OP_FREE = 0x80
 OP_COLD = 0x40
 """Bit of a free's op that says: the pages are not in the CPU's cache (kernels before 2.6.25)."""
 
-
 OP_TOUCH = 0x40
 """Bit of an op without OP_FREE: access what the handle holds; if that is not in memory, fault it
 in, or allocate it where the handle holds nothing yet."""
@@ -54,6 +53,8 @@ OP_WRITE = 0x20
 OP_FALLBACK = 0x10
 """Bit of an allocation: carry it out only if the last huge page that a fault asked for was not to
 be had."""
+ALLOC_FLAGS = OP_TOUCH | OP_WRITE | OP_FALLBACK
+FREE_FLAGS = OP_FREE | OP_COLD
 
 
 class Migratetype(IntEnum):

@@ -7,7 +7,7 @@ import numpy as np
 
 from memsim.memory import Memory
 from memsim.memory.setup import MachineSetup, ZoneSetup
-from memsim.mm import OP_COLD, OP_FREE, ZoneType
+from memsim.mm import ALLOC_FLAGS, OP_COLD, OP_FALLBACK, OP_FREE, OP_TOUCH, ZoneType
 from memsim.plugins import find, model_of
 from memsim.policies import LINUX_6_1
 from memsim.schema import AllocBatch
@@ -47,7 +47,7 @@ def uses(stream, events):
     """Count the allocations by use and order."""
     allocs = np.flatnonzero(events.op < OP_FREE)
     pairs = zip(events.request[allocs].tolist(), events.op[allocs].tolist(), strict=True)
-    return Counter((stream.requests[r].use.name, order) for r, order in pairs)
+    return Counter((stream.requests[r].use.name, op & ~ALLOC_FLAGS) for r, op in pairs)
 
 
 def faults(stream, events):
@@ -55,14 +55,18 @@ def faults(stream, events):
     before = stream.before.pfn if stream.before is not None else np.zeros(0, np.int64)
     first = stream.handles - len(before)
     held = {first + int(i): None for i in np.flatnonzero(before >= 0)}
-    wrong = set()
+    wrong, fallback = set(), set()
     for op, handle in zip(events.op.tolist(), events.handle.tolist(), strict=True):
         if not 0 <= handle < stream.handles:
             wrong.add("handle out of bounds")
+        elif op < OP_FREE and op & OP_FALLBACK:
+            fallback.add(handle)
         elif op < OP_FREE:
-            if handle in held:
+            if handle in held and not op & OP_TOUCH:
                 wrong.add("allocated while held")
-            held[handle] = op
+            held[handle] = op & ~ALLOC_FLAGS
+        elif handle in fallback:
+            fallback.remove(handle)
         elif handle not in held:
             wrong.add("freed but not held")
         elif held.pop(handle) not in (None, op & ~(OP_FREE | OP_COLD)):

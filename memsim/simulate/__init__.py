@@ -21,7 +21,14 @@ from memsim.kernels.placement import PolicyTables
 from memsim.memory import Memory
 from memsim.memory.start import kernel_of, start
 from memsim.metrics._validity import measure_all
-from memsim.mm import MAX_PAGE_ORDER, OP_COLD, OP_FREE, PAGE_SIZE, PAGEBLOCK_ORDER
+from memsim.mm import (
+    ALLOC_FLAGS,
+    FREE_FLAGS,
+    MAX_PAGE_ORDER,
+    OP_FREE,
+    PAGE_SIZE,
+    PAGEBLOCK_ORDER,
+)
 from memsim.policies._validity import tables_of
 from memsim.scenario import Trial, WorkloadSpec
 from memsim.schema import Outcome, Probes, Request, Stream, TrialRecord
@@ -201,8 +208,9 @@ class _Run:
         stream, (_, op, request, cpu, handle) = events
         allocates = op < OP_FREE
         largest = self.memory.setup.max_page_order
+        flags = np.where(allocates, np.uint8(ALLOC_FLAGS), np.uint8(FREE_FLAGS))
         wrong = (
-            (np.where(allocates, op, op & ~np.uint8(OP_FREE | OP_COLD)) > largest)
+            ((op & ~flags) > largest)
             | (allocates & (request >= self.counts[stream]))
             | (cpu >= len(self.memory.setup.cpu_node))
             | (handle < 0)

@@ -82,18 +82,22 @@ class Processes:
 
     def parts(self) -> Iterator[tuple[int, AllocBatch]]:
         """Yield the events in parts for ``in_order``."""
-        for begin, until in pairwise(self._edges()):
-            faults = self._faults(begin, until)
-            starts = [self._forks(begin, until), self._execs(begin, until)]
-            exits = [self._argument_frees(begin, until), self._frees(begin, until)]
-            yield until, joined([*starts, *faults, *exits])
+        for begin, until in pairwise(self.edges()):
+            yield until, self.between(begin, until)
+
+    def between(self, begin: int, until: int) -> AllocBatch:
+        """Return the events of a window, in no order of time; some may lie a little later."""
+        faults = self._faults(begin, until)
+        starts = [self._forks(begin, until), self._execs(begin, until)]
+        exits = [self._argument_frees(begin, until), self._frees(begin, until)]
+        return joined([*starts, *faults, *exits])
 
     def _pages_before(self, instant: Longs, rounding: np.ufunc) -> Longs:
         """Count the pages that each process touches before an instant if it does not exit."""
         pages: Longs = rounding((instant - self.born) * self.rate).clip(0, self.pages)
         return pages.astype(np.int64)
 
-    def _edges(self) -> Longs:
+    def edges(self) -> Longs:
         """Cut the trial into windows of about WINDOW_EVENTS events each."""
         grown = self.born + (self.touched / max(self.rate, 1e-9)).astype(np.int64)
         gone = self.dies + self.held * TEARDOWN_NS // MMU_GATHER_PAGES

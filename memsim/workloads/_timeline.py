@@ -59,6 +59,13 @@ def spaced(
     return within + np.asarray(start_ns, np.int64)
 
 
+def parts_before(instant: int, count: int, start_ns: int, span_ns: int) -> int:
+    """Count those of ``count`` equal parts of a span that begin before an instant."""
+    if instant <= start_ns:
+        return 0
+    return min(-(-(instant - start_ns) * count // max(span_ns, 1)), count)
+
+
 def windows(count: int, events_each: int = 1) -> Iterator[tuple[int, int]]:
     """Cut 0 .. count into half-open ranges of about WINDOW_EVENTS events."""
     step = max(WINDOW_EVENTS // events_each, 1)

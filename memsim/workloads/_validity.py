@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsim import plugins
-from memsim.mm import NR_ORDERS, OP_COLD, OP_FREE, Gfp, Use
+from memsim.mm import ALLOC_FLAGS, FREE_FLAGS, NR_ORDERS, OP_FREE, Gfp, Use
 from memsim.schema import AllocBatch, HeldBlocks, Request, Stream
 from memsim.workloads import Context
 
@@ -138,7 +138,7 @@ def _event_fault(batch: AllocBatch, stream: Stream, ctx: Context, last: int) -> 
     if int(time[-1]) >= ctx.duration_ns:
         return f"an event at {time[-1]} ns, the trial ends at {ctx.duration_ns} ns"
     allocates = op < OP_FREE
-    order = np.where(allocates, op, op & ~np.uint8(OP_FREE | OP_COLD))
+    order = op & ~np.where(allocates, np.uint8(ALLOC_FLAGS), np.uint8(FREE_FLAGS))
     cpus = [cpu for cpus in ctx.cpus.values() for cpu in cpus]
     wrong: dict[str, tuple[NDArray[np.bool_], NDArray[Any]]] = {
         f"op: expected an order up to {NR_ORDERS - 1}": (order >= NR_ORDERS, op),

@@ -53,6 +53,9 @@ class Workload(WorkloadModel):
         Mempolicy(),
         description="Memory policy: bind, preferred or interleave; without one, memory is local.",
     )
+    oom_score_adj: int = Field(
+        0, ge=-1000, le=1000, description="How the OOM killer sees it: -1000 never, 1000 first."
+    )
     nodes: NodeSet | None = Field(
         None, description="Nodes that it runs on; all nodes with CPUs unless given."
     )
@@ -79,7 +82,13 @@ class Workload(WorkloadModel):
         )
         handles = check_handles(ctx.name, plan.handles)
         requests = self.mem.requests(where.nodes)
-        return Stream(requests, handles, in_order(plan.parts(), ctx.duration_ns))
+        return Stream(
+            requests,
+            handles,
+            in_order(plan.parts(), ctx.duration_ns),
+            killable=True,
+            oom_score_adj=self.oom_score_adj,
+        )
 
     def _lives(self, ctx: Context) -> Lives:
         end = ctx.duration_ns if self.exit is None else min(self.exit, ctx.duration_ns)

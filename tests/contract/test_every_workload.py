@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from workload_runs import SECOND, context, faults, plan, planned, together
 
-from memsim.mm import MAX_PAGE_ORDER, OP_COLD, OP_FREE
+from memsim.mm import ALLOC_FLAGS, FREE_FLAGS, MAX_PAGE_ORDER, OP_FREE
 from memsim.plugins import find, model_of, offered, summary
 from memsim.workloads import _processes, _timeline
 
@@ -17,6 +17,27 @@ CASES = {
         {"drop": "4s"},
     ],
     "high_order": [{}, {"hold": True, "orders": [0, 4, 10], "attempts": 500, "every": "1s"}],
+    "kernel_build": [
+        {
+            "trees": 2,
+            "unpack": "1s",
+            "sources": "4MiB",
+            "objects": "1MiB",
+            "headers": "1MiB",
+            "files": 300,
+            "units": 20,
+            "anon": "1MiB",
+            "compile": "100ms",
+            "reads": "256KiB",
+            "stop": "4s",
+            "delete": "4500ms",
+        },
+        {"unpack": "10s", "sources": "1MiB", "headers": "1MiB", "files": 10},
+    ],
+    "memory_hog": [
+        {"anon": "8MiB", "grow": "1s", "touch": "2000/s", "exit": "4s"},
+        {"anon": "1MiB", "grow": 0, "mlocked": True, "killable": False},
+    ],
     "page_cache": [
         {"size": "8MiB"},
         {"size": "128KiB", "churn": "40MiB/s", "replace": "random", "grow": 0, "dirty": "50%"},
@@ -36,11 +57,21 @@ CASES = {
         },
     ],
     "replay": [{"trace": "tests/data/captures/frag"}],
+    "streaming": [
+        {"size": "8MiB", "rate": "8MiB/s", "steps": ["write", "read", "delete"]},
+        {"size": "100MiB", "steps": ["read"], "start": "1s"},
+    ],
+    "thp_faulter": [
+        {"rate": "5/s"},
+        {"rate": "4/s", "start": "1s", "lifetime": {"constant": "1s"}, "most": "16MiB"},
+    ],
+    "updatedb": [{"files": 500}, {"rate": "100/s", "start": "1s", "stop": "4s"}],
     "slab": [{}, {"lifetime": {"constant": "1us"}, "nodes": [2], "rate": "5000/s"}],
 }
 DURATION = 5 * SECOND
-SILENT = {"replay": {"freed but not held"}}
-"""A replay frees pages that a bulk allocation took, which no line of the trace tells of."""
+SILENT = {kind: {"freed but not held"} for kind in ("kernel_build", "replay")}
+"""A replay frees pages that a bulk allocation took, which no line of the trace tells of; who
+deletes trees does not ask which objects have been built."""
 each_case = pytest.mark.parametrize(
     ("kind", "knobs"),
     [(kind, knobs) for kind in offered("workloads") for knobs in CASES[kind]],
@@ -87,8 +118,8 @@ def test_columns_have_their_types(kind, knobs, directory):
     assert [c.dtype.str[1:] for c in events] == ["i8", "u1", "u2", "u2", "i4"]
     assert len({len(column) for column in events}) == 1
     is_free = events.op >= OP_FREE
-    assert (events.op[~is_free] <= MAX_PAGE_ORDER).all()
-    assert ((events.op[is_free] & ~np.uint8(OP_FREE | OP_COLD)) <= MAX_PAGE_ORDER).all()
+    assert ((events.op[~is_free] & ~np.uint8(ALLOC_FLAGS)) <= MAX_PAGE_ORDER).all()
+    assert ((events.op[is_free] & ~np.uint8(FREE_FLAGS)) <= MAX_PAGE_ORDER).all()
     assert (events.request[events.op < OP_FREE] < len(stream.requests)).all()
     assert set(np.unique(events.cpu)) <= {0, 1, 2, 3}
 
