@@ -182,7 +182,8 @@ class Builds:
         yield events(dies[who], STACK_ORDER | OP_FREE, 0, cpu, self.stacks + who)
 
     def _own(self, who: Longs, number: Longs) -> Longs:
-        return self.own + who * self.slabs.process + number
+        handles: Longs = self.own + who * self.slabs.process + number
+        return handles
 
     def _of_processes(self, when: Longs, begin: int, until: int, each: int) -> tuple[Longs, Longs]:
         """Return (process, number) of what those have ``each`` of whose instant is in a window."""
