@@ -22,18 +22,18 @@ from memsim.policies._validity import tables_of
 from memsim.profiles import PROFILES
 from memsim.rules import vocabulary
 from memsim.rules.axes import axis_findings
+from memsim.rules.events import event_findings, time_findings
 from memsim.rules.findings import Finding, explain
 from memsim.rules.kernel import kernel_findings, pairing_findings
 from memsim.rules.machine import machine_findings
-from memsim.scenario import Event, PolicySpec, ScenarioText, WorkloadSpec
+from memsim.scenario import PolicySpec, ScenarioText, WorkloadSpec
+from memsim.scenario.event import Event
 from memsim.scenario.expect import Expectation, parse_expectation
 from memsim.scenario.machine import Machine
 from memsim.scenario.paths import Loc
-from memsim.units import format_duration, parse_duration
+from memsim.units import parse_duration
 
 MAX_TRIALS = 1_000_000
-MAX_OCCURRENCES = 1_000_000
-MAX_ATTEMPTS = 10_000_000
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -68,6 +68,11 @@ class Parts:
     def nodes(self) -> range:
         """Ids of the machine's nodes; empty if they are not known."""
         return range(len(self.machine.nodes)) if self.machine else range(0)
+
+    @property
+    def memory(self) -> int | None:
+        """Bytes of the machine; None if they are not known, or those of a capture."""
+        return self.machine.total or None if self.machine else None
 
 
 def check(data: dict[str, Any], directory: str) -> Checked:
@@ -254,25 +259,9 @@ def _events(parts: Parts) -> Iterator[Finding]:
             listed = " and ".join(", ".join(map(str, parts.nodes)).rsplit(", ", 1))
             message = f"node {event.node} does not exist"
             yield Finding((*at, "node"), message, f"nodes are {listed}")
-        largest = parts.context["max_page_order"]
-        if max(event.orders) > largest:
-            message = f"expected orders from 0 to {largest}, found {max(event.orders)}"
-            yield Finding((*at, "orders"), message)
-        if parts.duration is None:
-            continue
-        for key in ("at", "every", "until"):
-            instant = getattr(event, key)
-            if instant is not None and instant > parts.duration:
-                when, end = format_duration(instant), format_duration(parts.duration)
-                message = f"{key}: {when} is after the end of the scenario"
-                yield Finding((*at, key), message, f"it ends at {end}")
-        times = len(event.times(parts.duration))
-        if times > MAX_OCCURRENCES:
-            message = f"the event would happen more than {MAX_OCCURRENCES} times"
-            yield Finding((*at, "every"), message)
-        elif (attempts := times * len(event.orders) * event.attempts) > MAX_ATTEMPTS:
-            message = f"the event would make {attempts} attempts, {MAX_ATTEMPTS} is the most"
-            yield Finding(at, message, "take fewer attempts, orders or instants")
+        yield from event_findings(at, event, parts.context["max_page_order"], parts.memory)
+        if parts.duration is not None:
+            yield from time_findings(at, event, parts.duration, parts.memory)
 
 
 def _expectations(parts: Parts) -> Iterator[Finding]:

@@ -19,36 +19,19 @@ from pydantic import (
     Field,
     JsonValue,
     StringConstraints,
-    WithJsonSchema,
-    model_validator,
 )
 
-from memsim.errors import suggest
-from memsim.mm import GFP_NAMES, NR_ORDERS, gfp_from_text
 from memsim.scenario.cmdline import Cmdline, parse_cmdline
 from memsim.scenario.content import canonical_json, sha256, sources_digest
+from memsim.scenario.event import Event, Name, positive
 from memsim.scenario.expect import Expectation, parse_expectation
 from memsim.scenario.machine import Machine, Model, Profile
 from memsim.scenario.paths import resolve, with_values
-from memsim.units import Duration, HintedError, IntSet, describe
-
-EVENTS = ("probe",)
-LATER_EVENTS = ("migrate_pages", "offline")
+from memsim.units import Duration, IntSet
 
 
 def _cmdline(text: str) -> str:
     parse_cmdline(text)
-    return text
-
-
-def _gfp(text: str) -> str:
-    try:
-        gfp_from_text(text)
-    except KeyError as unknown:
-        flag = str(unknown.args[0])
-        raise HintedError(
-            f"there is no gfp flag {describe(flag)}", suggest(flag, GFP_NAMES)
-        ) from None
     return text
 
 
@@ -57,41 +40,10 @@ def _expectation(text: str) -> str:
     return text
 
 
-def _do(text: str) -> str:
-    if text in LATER_EVENTS:
-        raise HintedError(f"event {describe(text)} is not in this version", suggest("", EVENTS))
-    if text not in EVENTS:
-        raise HintedError(f"there is no event {describe(text)}", suggest(text, EVENTS))
-    return text
-
-
-def _positive(value: int) -> int:
-    if value == 0:
-        raise ValueError("expected more than 0, found 0")
-    return value
-
-
 def _some(values: tuple[int, ...]) -> tuple[int, ...]:
     if not values:
         raise ValueError("expected at least one number, found none")
     return values
-
-
-def _orders(values: tuple[int, ...]) -> tuple[int, ...]:
-    for order in _some(values):
-        if order >= NR_ORDERS:
-            raise ValueError(f"expected orders from 0 to {NR_ORDERS - 1}, found {order}")
-    return values
-
-
-GfpText = Annotated[
-    str,
-    AfterValidator(_gfp),
-    WithJsonSchema({"type": "string", "examples": ["GFP_KERNEL|__GFP_NORETRY"]}),
-]
-"""Flags of a request by name; ``mm.gfp_from_text`` gives their value."""
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-"""What a policy or workload is called; without dots, for paths address it by this name."""
 
 
 class PolicySpec(Model):
@@ -127,48 +79,13 @@ class WorkloadSpec(Model):
         return dict(self.model_extra or {})
 
 
-class Event(Model):
-    """Something that happens to the machine at one instant or at regular ones.
-
-    ``probe`` tries to allocate ``attempts`` blocks of each order and frees them at once unless
-    they are held.
-    """
-
-    do: Annotated[
-        str, AfterValidator(_do), WithJsonSchema({"type": "string", "enum": list(EVENTS)})
-    ]
-    at: Duration | None = None
-    every: Annotated[Duration, AfterValidator(_positive)] | None = None
-    until: Duration | None = None
-    orders: Annotated[IntSet, AfterValidator(_orders)]
-    attempts: int = Field(1, ge=1, le=1_000_000)
-    gfp: GfpText = "GFP_KERNEL"
-    hold: bool = False
-    node: int | None = Field(None, ge=0)
-
-    @model_validator(mode="after")
-    def _when(self) -> Event:
-        if (self.at is None) == (self.every is None):
-            raise ValueError('expected either "at" or "every"')
-        if self.until is not None and self.every is None:
-            raise ValueError('"until" goes with "every"')
-        return self
-
-    def times(self, duration_ns: int) -> range:
-        """Return the instants in nanoseconds: ``at``, or each ``every`` to the end, inclusive."""
-        if self.every is None:
-            return range(self.at or 0, (self.at or 0) + 1)
-        last = duration_ns if self.until is None else min(self.until, duration_ns)
-        return range(self.every, last + 1, self.every)
-
-
 class ScenarioText(Model):
     """What a scenario file says."""
 
     memsim: Literal[1]
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$")]
     title: Annotated[str, StringConstraints(max_length=200)] = ""
-    duration: Annotated[Duration, AfterValidator(_positive)]
+    duration: Annotated[Duration, AfterValidator(positive)]
     seeds: Annotated[IntSet, AfterValidator(_some)] = (1,)
     policies: Annotated[dict[Name, PolicySpec], Field(min_length=1)]
     machine: Machine

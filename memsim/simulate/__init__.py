@@ -33,7 +33,7 @@ from memsim.policies._validity import tables_of
 from memsim.scenario import Trial, WorkloadSpec
 from memsim.schema import Outcome, Probes, Request, Stream, TrialRecord
 from memsim.simulate.interleave import Interleaved, in_batches, interleave
-from memsim.simulate.probes import ProbeTally, event_names, no_probes, probe_stream, tally
+from memsim.simulate.probes import ProbeTally, event_streams, no_probes, tally
 from memsim.workloads import Context
 from memsim.workloads._validity import stream_of
 
@@ -148,9 +148,9 @@ class _Run:
         # By name, not as written: a trial's name does not know the order of its workloads.
         names = sorted(scenario.workloads)
         streams = [self._workload_stream(trial, name, scenario.workloads[name]) for name in names]
-        names += event_names(scenario.events)
-        streams += [probe_stream(event, scenario.duration, self.cpus) for event in scenario.events]
-        return names, streams
+        memory = sum(zone.managed for zone in self.memory.setup.zones) * PAGE_SIZE
+        phases, attempts = event_streams(scenario.events, scenario.duration, self.cpus, memory)
+        return names + phases, streams + attempts
 
     def _workload_stream(self, trial: Trial, name: str, spec: WorkloadSpec) -> Stream:
         pages: dict[int, int] = {}

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from memsim.mm import GFP_COMPOSITES, OP_FREE, Gfp, Status, Use, gfp_from_text
-from memsim.scenario import Event
+from memsim.scenario.event import Event
 from memsim.schema import AllocBatch, Probes, Request, Stream, TrialRecord
 from memsim.units import format_duration
 
@@ -33,50 +33,103 @@ class ProbeTally(NamedTuple):
     """Attempts by FAILURES."""
 
 
-def event_names(events: tuple[Event, ...]) -> list[str]:
-    """Name events by what they do and when; those alike are numbered."""
-    names: list[str] = []
-    for event in events:
-        when = f"at {format_duration(event.at)}" if event.at is not None else ""
-        if event.every is not None:
-            when = f"every {format_duration(event.every)}"
-        name = f"{event.do} {when}"
-        same = sum(other.partition(" #")[0] == name for other in names)
-        names.append(f"{name} #{same + 1}" if same else name)
-    return names
+def event_streams(
+    events: tuple[Event, ...], duration_ns: int, cpus: Mapping[int, tuple[int, ...]], memory: int
+) -> tuple[list[str], list[Stream]]:
+    """Plan the attempts of events; return the names of their phases and a stream for each.
 
-
-def probe_stream(event: Event, duration_ns: int, cpus: Mapping[int, tuple[int, ...]]) -> Stream:
-    """Plan a probe event: at each instant, order by order, all attempts; then give them back.
-
-    The first CPU of ``node`` asks, or the machine's first CPU if there is none.
+    ``memory`` is the machine's MemTotal in bytes.
     """
+    names: list[str] = []
+    streams: list[Stream] = []
+    for event in events:
+        cpu = _asking_cpu(event, cpus)
+        if event.do == "probe":
+            names.append(_numbered(_timed(event), names))
+            streams.append(_probe(event, event.times(duration_ns), cpu))
+        elif event.do == "high_alloc":
+            name = event.name or _timed(event)
+            for number in range(event.passes):
+                phase = name if event.passes == 1 else f"{name} pass {number + 1}"
+                names.append(_numbered(phase, names))
+                streams.append(_pass(event, number, cpu, memory))
+    return names, streams
+
+
+def compactions(events: tuple[Event, ...], duration_ns: int) -> list[int]:
+    """Return the instants in nanoseconds at which all memory is compacted, in order."""
+    mine = [event for event in events if event.do == "compact_memory"]
+    return sorted(instant for event in mine for instant in event.times(duration_ns))
+
+
+def _timed(event: Event) -> str:
+    if event.at is None and event.every is not None:
+        return f"{event.do} every {format_duration(event.every)}"
+    return f"{event.do} at {format_duration(event.at or 0)}"
+
+
+def _numbered(name: str, others: list[str]) -> str:
+    """Tell a name from those before it that are alike."""
+    same = sum(other.partition(" #")[0] == name for other in others)
+    return f"{name} #{same + 1}" if same else name
+
+
+def _asking_cpu(event: Event, cpus: Mapping[int, tuple[int, ...]]) -> int:
+    """Choose the first CPU of the event's node, or the machine's first if there is none."""
     near = cpus.get(event.node, ()) if event.node is not None else ()
-    cpu = min(near or (cpu for some in cpus.values() for cpu in some))
+    return min(near or (cpu for some in cpus.values() for cpu in some))
+
+
+def _request(event: Event) -> Request:
+    """Return the request of an event's attempts; nothing of it is on an LRU list."""
     gfp = gfp_from_text(event.gfp)
-    movable = bool(gfp & Gfp.MOVABLE)
-    use = Use.ANON if movable else Use.KERNEL
-    per_instant = len(event.orders) * event.attempts
-    times = event.times(duration_ns)
+    movable = bool(gfp & (Gfp.MOVABLE | Gfp.EASYRCLM))
+    return Request(gfp, Use.ANON if movable else Use.KERNEL, preferred=event.node)
+
+
+def _probe(event: Event, times: range, cpu: int) -> Stream:
+    """Plan a probe: at each instant, order by order, all attempts; then give them back."""
+    per_instant = len(event.orders) * event.tries(0, 0)
     return Stream(
-        requests=(Request(gfp, use, preferred=event.node, lru=movable),),
+        requests=(_request(event),),
         handles=per_instant * (len(times) if event.hold else 1),
         batches=_instants(event, times, cpu),
         observe=True,
     )
 
 
+def _pass(event: Event, number: int, cpu: int, memory: int) -> Stream:
+    """Plan a pass of the high-order test: attempts one by one, then all that was got is freed."""
+    orders = np.concatenate(
+        [np.full(event.tries(order, memory), order, np.uint8) for order in event.orders]
+    )
+    count = len(orders)
+    begin = (event.at or 0) + number * event.pass_ns(memory)
+    time = np.append(begin + np.arange(count) * event.spacing, np.full(count, 0))
+    time[count:] = begin + event.pass_ns(memory)
+    handle = np.tile(np.arange(count, dtype=np.int32), 2)
+    batch = AllocBatch(
+        time.astype(np.int64),
+        np.concatenate([orders, orders | np.uint8(OP_FREE)]),
+        np.zeros(2 * count, np.uint16),
+        np.full(2 * count, cpu, np.uint16),
+        handle,
+    )
+    return Stream((_request(event),), count, (batch,), observe=True)
+
+
 def _instants(event: Event, times: range, cpu: int) -> Iterator[AllocBatch]:
+    attempts = event.tries(0, 0)
     parts = (1,) if event.hold else (1, 2)
     op = np.concatenate(
         [
-            np.full(event.attempts, order | (OP_FREE if part == 2 else 0), np.uint8)
+            np.full(attempts, order | (OP_FREE if part == 2 else 0), np.uint8)
             for order in event.orders
             for part in parts
         ]
     )
-    first = np.arange(len(event.orders) * event.attempts, dtype=np.int32)
-    handle = np.tile(first.reshape(-1, 1, event.attempts), (1, len(parts), 1)).reshape(-1)
+    first = np.arange(len(event.orders) * attempts, dtype=np.int32)
+    handle = np.tile(first.reshape(-1, 1, attempts), (1, len(parts), 1)).reshape(-1)
     at_once = max(BATCH_EVENTS // len(op), 1)
     for begin in range(0, len(times), at_once):
         some = np.array(times[begin : begin + at_once], np.int64)

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from memsim.mm import NR_ORDERS, OP_FREE, Gfp, Use, gfp_from_text
-from memsim.scenario import GfpText
+from memsim.scenario.event import GfpText
 from memsim.schema import AllocBatch, Request, Stream
 from memsim.units import Duration, IntSet, NodeSet
 from memsim.workloads import Context, WorkloadModel

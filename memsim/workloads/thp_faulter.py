@@ -19,7 +19,7 @@ from memsim.mm import (
     Use,
     gfp_from_text,
 )
-from memsim.scenario import GfpText
+from memsim.scenario.event import GfpText
 from memsim.schema import AllocBatch, Request, Stream
 from memsim.units import Bytes, Duration, Lifetime, NodeSet, Rate
 from memsim.workloads import Context, WorkloadModel

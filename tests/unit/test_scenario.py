@@ -14,7 +14,8 @@ from memsim import plugins
 from memsim.load import load_text
 from memsim.plugins._contract import contract_breach
 from memsim.rules.vocabulary import scenario_schema
-from memsim.scenario import Event, content
+from memsim.scenario import content
+from memsim.scenario.event import Event
 from memsim.scenario.machine import Machine
 from memsim.scenario.paths import resolve, with_value
 

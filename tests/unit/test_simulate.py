@@ -7,9 +7,10 @@ from trials import SMALL, small, tiny
 
 from memsim import plugins
 from memsim.errors import InputError
-from memsim.mm import GFP_NAMES, Status
+from memsim.mm import GFP_NAMES, OP_FREE, Status
+from memsim.scenario.event import Event
 from memsim.simulate import generator, simulate
-from memsim.simulate.probes import FAILURES, event_names, gfp_text
+from memsim.simulate.probes import FAILURES, event_streams, gfp_text
 
 
 def first(scenario):
@@ -150,6 +151,36 @@ def test_gfp_flags_are_written_by_name():
 
 def test_events_alike_have_names_of_their_own():
     twice = SMALL + "  - {at: 10ms, do: probe, orders: [1]}\n" * 2
-    assert event_names(small(twice).events) == [
+    assert event_streams(small(twice).events, 10**9, {0: (0,)}, 1 << 30)[0] == [
         "probe every 50ms", "probe at 10ms", "probe at 10ms #2",
     ]  # fmt: skip
+
+
+def test_the_high_order_test_holds_a_pass_and_frees_it_before_the_next():
+    event = "  - {at: 20ms, do: high_alloc, orders: [9, 3], attempts: 4, every: 5ms, passes: 2}\n"
+    (_, *names), (_, once, again) = event_streams(
+        small(SMALL + event).events, 10**9, {0: (0,)}, 1 << 30
+    )
+    assert names == ["high_alloc at 20ms pass 1", "high_alloc at 20ms pass 2"]
+    (batch,), (later,) = once.batches, again.batches
+    assert (batch.time // 10**6).tolist() == [*range(20, 60, 5), *[60] * 8]
+    assert (later.time // 10**6).tolist() == [*range(60, 100, 5), *[100] * 8]
+    orders = [9] * 4 + [3] * 4
+    assert batch.op.tolist() == orders + [order | OP_FREE for order in orders]
+    assert batch.handle.tolist() == [*range(8), *range(8)]
+    assert once.observe and once.handles == 8
+    assert not once.requests[0].lru
+
+
+def test_a_phase_of_attempts_is_counted_by_name():
+    event = "  - {at: 10ms, do: high_alloc, orders: [9], attempts: 4, every: 5ms, name: load}\n"
+    rows = [r for r in simulate(first(small(SMALL + event))).high_order if r.phase == "load"]
+    assert [r.time_ns // 10**6 for r in rows] == [10, 15, 20, 25]
+    assert sum(r.attempted for r in rows) == 4
+
+
+def test_auto_tries_for_all_memory():
+    event = Event(do="high_alloc", at="1s", orders=[9, 10], attempts="auto")
+    assert event.tries(9, 998 << 20) == 499
+    assert event.tries(10, 998 << 20) == 249
+    assert event.pass_ns(998 << 20) == 748 * 10**8

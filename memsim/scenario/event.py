@@ -1,0 +1,132 @@
+"""What happens to the machine at certain instants, as a scenario's ``events`` say."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema, model_validator
+
+from memsim.errors import suggest
+from memsim.mm import GFP_NAMES, NR_ORDERS, PAGE_SHIFT, gfp_from_text
+from memsim.scenario.machine import Model
+from memsim.units import Duration, HintedError, IntSet, describe
+
+EVENTS = ("probe", "high_alloc", "compact_memory")
+LATER_EVENTS = ("migrate_pages", "offline")
+KEYS = {
+    "probe": {"every", "until", "orders", "attempts", "gfp", "hold", "node"},
+    "high_alloc": {"every", "orders", "attempts", "gfp", "node", "passes", "name"},
+    "compact_memory": {"every", "until"},
+}
+"""Which keys go with an event, besides ``do`` and ``at``."""
+TENTH = 100_000_000
+"""Nanoseconds between two attempts of the high-order test (spec history-2005 1.1)."""
+
+
+def _do(text: str) -> str:
+    if text in LATER_EVENTS:
+        raise HintedError(f"event {describe(text)} is not in this version", suggest("", EVENTS))
+    if text not in EVENTS:
+        raise HintedError(f"there is no event {describe(text)}", suggest(text, EVENTS))
+    return text
+
+
+def positive(value: int) -> int:
+    """Refuse 0."""
+    if value == 0:
+        raise ValueError("expected more than 0, found 0")
+    return value
+
+
+def _orders(values: tuple[int, ...]) -> tuple[int, ...]:
+    if not values:
+        raise ValueError("expected at least one number, found none")
+    for order in values:
+        if order >= NR_ORDERS:
+            raise ValueError(f"expected orders from 0 to {NR_ORDERS - 1}, found {order}")
+    return values
+
+
+def _gfp(text: str) -> str:
+    try:
+        gfp_from_text(text)
+    except KeyError as unknown:
+        flag = str(unknown.args[0])
+        raise HintedError(
+            f"there is no gfp flag {describe(flag)}", suggest(flag, GFP_NAMES)
+        ) from None
+    return text
+
+
+GfpText = Annotated[
+    str,
+    AfterValidator(_gfp),
+    WithJsonSchema({"type": "string", "examples": ["GFP_KERNEL|__GFP_NORETRY"]}),
+]
+"""Flags of a request by name; ``mm.gfp_from_text`` gives their value."""
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+"""What a policy or workload is called; without dots, for paths address it by this name."""
+
+
+class Event(Model):
+    """Something that happens to the machine at one instant or at regular ones.
+
+    ``probe`` tries to allocate ``attempts`` blocks of each order at an instant, and frees them at
+    once unless they are held. ``high_alloc`` is the high-order test of 2005: one attempt each
+    ``every``, what was got is held to the end of the pass. ``compact_memory`` compacts all zones.
+    """
+
+    do: Annotated[
+        str, AfterValidator(_do), WithJsonSchema({"type": "string", "enum": list(EVENTS)})
+    ]
+    at: Duration | None = None
+    every: Annotated[Duration, AfterValidator(positive)] | None = None
+    until: Duration | None = None
+    orders: Annotated[IntSet, AfterValidator(_orders)] = ()
+    attempts: Annotated[int, Field(ge=1, le=1_000_000)] | Literal["auto"] = 1
+    gfp: GfpText = "GFP_KERNEL"
+    hold: bool = False
+    node: int | None = Field(None, ge=0)
+    passes: int = Field(1, ge=1, le=100)
+    name: Name | None = None
+
+    @model_validator(mode="after")
+    def _keys(self) -> Event:
+        for key in sorted(self.model_fields_set - KEYS[self.do] - {"do", "at"}):
+            raise HintedError(f'"{key}" does not go with {self.do}', suggest(key, KEYS[self.do]))
+        if "orders" in KEYS[self.do] and not self.orders:
+            raise HintedError('missing key "orders"', "for example orders: [3, 9]")
+        if self.do == "probe" and self.attempts == "auto":
+            raise ValueError('"attempts: auto" goes with high_alloc')
+        if self.do == "high_alloc" and self.at is None:
+            raise ValueError('expected "at"')
+        if self.do != "high_alloc" and (self.at is None) == (self.every is None):
+            raise ValueError('expected either "at" or "every"')
+        if self.until is not None and self.every is None:
+            raise ValueError('"until" goes with "every"')
+        return self
+
+    def times(self, duration_ns: int) -> range:
+        """Return the instants in nanoseconds: ``at``, or each ``every`` to the end, inclusive."""
+        if self.every is None or self.do == "high_alloc":
+            return range(self.at or 0, (self.at or 0) + 1)
+        last = duration_ns if self.until is None else min(self.until, duration_ns)
+        return range(self.every, last + 1, self.every)
+
+    def tries(self, order: int, memory: int) -> int:
+        """Say how many attempts of an order are made at a time, or in a pass of ``high_alloc``.
+
+        ``memory`` is the machine's MemTotal in bytes: "auto" tries for all of it.
+        """
+        if self.attempts == "auto":
+            return memory >> order + PAGE_SHIFT
+        return self.attempts
+
+    @property
+    def spacing(self) -> int:
+        """Nanoseconds between two attempts of ``high_alloc``."""
+        return self.every or TENTH
+
+    def pass_ns(self, memory: int) -> int:
+        """Return how long a pass of ``high_alloc`` takes, in nanoseconds."""
+        return self.spacing * sum(self.tries(order, memory) for order in self.orders)
