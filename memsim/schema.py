@@ -175,6 +175,10 @@ class Probes(NamedTuple):
     zone: NDArray[np.int64]
     """Row of TrialRecord.zones that served it, -1 if none did."""
     status: NDArray[np.uint8]
+    why: NDArray[np.uint8]
+    """mm.WhyNot of those that failed."""
+    extfrag: NDArray[np.int16]
+    """Fragmentation index at failure, in thousandths."""
 
 
 @dataclass(frozen=True)

@@ -268,7 +268,7 @@ def alloc_pages_slowpath(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
     if reclaims and int(m.system[S_PRESSURE]) == 0:
         return WOULD_RECLAIM
     pfn, result = alloc_pages_with_effort(m, tables, ac, alloc_flags)
-    if pfn == -1:
+    if pfn < 0:
         note_failure(m, ac, alloc_flags, result)
     return pfn
 

@@ -249,6 +249,11 @@ class Memory:
         done = kernels.run_batch(self.mem, self.tables, self._rows, batch, 0, n)
         return Outcome(pfn[:done], status[:done], why[:done], extfrag[:done])
 
+    def advance(self, now: int) -> None:
+        """Let time come to ``now`` (ns): daemons do what is due until then."""
+        kernels = batch_2_6_14 if self._old else batch_kernels
+        kernels.advance(self.mem, self.tables, now)
+
     @property
     def now(self) -> int:
         """The instant that the simulation has come to, in nanoseconds."""

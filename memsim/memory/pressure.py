@@ -10,10 +10,31 @@ from numpy.typing import NDArray
 from memsim.kernels import layout as L
 from memsim.kernels import system as S
 from memsim.memory.setup import MachineSetup, Pressure
-from memsim.mm import PAGEBLOCK_ORDER
+from memsim.mm import PAGE_SIZE, PAGEBLOCK_ORDER
+from memsim.scenario.machine import Machine, Swap
 
 WRITEBACK_CAPACITY = 1024
 """Pages that a device takes before it is congested; a power of two."""
+
+
+def pressure_of(machine: Machine) -> Pressure:
+    """Say how a scenario's machine reclaims, swaps and compacts, and what that costs."""
+    vm, costs, swap = machine.vm, machine.costs, machine.swap or Swap(size=0)
+    return Pressure(
+        swappiness=vm.swappiness,
+        vfs_cache_pressure=vm.vfs_cache_pressure,
+        compaction_proactiveness=vm.compaction_proactiveness,
+        extfrag_threshold=vm.extfrag_threshold,
+        compact_unevictable_allowed=vm.compact_unevictable_allowed,
+        swap_slots=swap.size // PAGE_SIZE,
+        swap_read_ns=swap.read,
+        swap_write_ns=swap.write,
+        file_read_ns=costs.file_read,
+        file_write_ns=costs.file_write,
+        scan_ns=costs.scan,
+        reclaim_ns=costs.reclaim,
+        migrate_ns=costs.page_copy + costs.page_bookkeeping,
+    )
 
 
 def pressure_arrays(setup: MachineSetup, nr_pages: int) -> dict[str, Any]:

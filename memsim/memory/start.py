@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from memsim.errors import InputError, Problem
@@ -9,7 +10,9 @@ from memsim.kernels.placement import PolicyTables
 from memsim.memory import Memory
 from memsim.memory.boot import boot
 from memsim.memory.boot_2005 import boot_2005
+from memsim.memory.pressure import pressure_arrays, pressure_of
 from memsim.memory.restore import restore
+from memsim.memory.setup import Pressure
 from memsim.policies import Kernel, kernel_with
 from memsim.profiles import PROFILES
 from memsim.scenario.cmdline import Cmdline
@@ -27,9 +30,27 @@ def start(
 ) -> Memory:
     """Build the memory that a scenario begins with: a booted machine's, or a capture's.
 
-    ``profile`` is the kernel under trial; ``directory`` is what ``machine.from_`` is relative to.
-    Raises InputError for a machine that cannot boot and for a folder without a start state.
+    It reclaims, swaps and compacts. ``profile`` is the kernel under trial; ``directory`` is what
+    ``machine.from_`` is relative to. Raises InputError for a machine that cannot boot and for a
+    folder without a start state.
     """
+    memory = _at_rest(machine, profile, cmdline, tables, directory)
+    put_under_pressure(memory, pressure_of(machine))
+    return memory
+
+
+def put_under_pressure(memory: Memory, pressure: Pressure) -> None:
+    """Let a Memory in which nothing has happened yet reclaim, swap and compact."""
+    memory.setup = replace(memory.setup, pressure=pressure)
+    arrays = pressure_arrays(memory.setup, memory.nr_pages)
+    memory.mem = memory.mem._replace(
+        swap_map=arrays["swap_map"], nodes=arrays["nodes"], system=arrays["system"]
+    )
+
+
+def _at_rest(
+    machine: Machine, profile: str, cmdline: Cmdline, tables: PolicyTables, directory: str
+) -> Memory:
     if machine.from_ is None:
         if PROFILES[profile].mechanism == "linux-6.1":
             return boot(machine, cmdline, tables)

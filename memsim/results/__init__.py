@@ -108,6 +108,11 @@ class Run:
         return self._table("high_order")
 
     @cached_property
+    def oom(self) -> DataFrame:
+        """A row for each OOM kill of each trial."""
+        return self._table("oom")
+
+    @cached_property
     def vmstat(self) -> DataFrame:
         """A row for each counter of each trial."""
         return self._table("vmstat")
@@ -273,7 +278,11 @@ def files_of(scenario: Scenario, finished: tables.Finished) -> dict[str, bytes]:
         TRIALS_TABLE: tables.trials_table(finished).to_csv(),
         "timeline.parquet": tables.timeline_table(finished).to_parquet(),
     }
-    makers = {"high_order": tables.high_order_table, "vmstat": tables.vmstat_table}
+    makers = {
+        "high_order": tables.high_order_table,
+        "oom": tables.oom_table,
+        "vmstat": tables.vmstat_table,
+    }
     for name in LARGE_TABLES:
         table = makers[name](finished)
         if scenario.axes:

@@ -21,14 +21,14 @@ from memsim.errors import visible
 from memsim.scenario import Trial
 from memsim.schema import Column
 from memsim.simulate import TrialResult
-from memsim.simulate.probes import FAILURES
+from memsim.simulate.probes import REASONS
 
 if TYPE_CHECKING:
     import pyarrow
 
 Value = int | float | str | None
 Finished = Sequence[tuple[Trial, TrialResult]]
-TableName = Literal["trials", "high_order", "vmstat", "timeline"]
+TableName = Literal["trials", "high_order", "oom", "vmstat", "timeline"]
 TABLES: tuple[TableName, ...] = get_args(TableName)
 
 POLICY = Column("policy", "", "name of the policy under trial", dtype="str")
@@ -48,9 +48,25 @@ HIGH_ORDER = (
     Column("attempted", "1", "attempts", better="neither"),
     Column("succeeded", "1", "attempts that got a block", better="higher"),
     *(
-        Column(f"why_not_{status.name.lower()}", "1", "attempts that failed so", better="lower")
-        for status in FAILURES
+        Column(f"why_not_{why.name.lower()}", "1", "attempts that failed so", better="lower")
+        for why in REASONS
     ),
+    Column(
+        "extfrag_index",
+        "1/1000",
+        "mean fragmentation index of the preferred zone where attempts failed by fragmentation",
+    ),
+)
+OOM = (
+    TIME,
+    Column("asker", "", "workload or event whose request could not be served", dtype="str"),
+    Column("order", "", "order of the block that it asked for"),
+    Column("gfp", "", "flags of the request", dtype="str"),
+    Column("why", "", "why it failed, as in high_order.csv", dtype="str"),
+    Column("extfrag_index", "1/1000", "fragmentation index of its preferred zone"),
+    Column("victim", "", "workload that was killed", dtype="str"),
+    Column("pages_freed", "pages", "its pages in memory", better="neither"),
+    Column("swap_freed", "pages", "its pages in swap only"),
 )
 VMSTAT = (
     ZONE,
@@ -168,6 +184,7 @@ def declared(
     own = {
         "trials": (*STATUS, *named),
         "high_order": HIGH_ORDER,
+        "oom": OOM,
         "vmstat": VMSTAT,
         "timeline": TIMELINE,
     }
@@ -188,11 +205,17 @@ def trials_table(finished: Finished) -> Table:
 def high_order_table(finished: Finished) -> Table:
     """One row for each group of like attempts to get a block."""
     rows = [
-        (*key, *tally[:-1], *tally.why_not)
+        (*key, *tally[:-2], *tally.why_not, tally.extfrag_index)
         for key, result in _keyed(finished)
         for tally in result.high_order
     ]
     return Table(declared("high_order", _axes(finished), {}), tuple(rows))
+
+
+def oom_table(finished: Finished) -> Table:
+    """One row for each OOM kill of each trial."""
+    rows = [(*key, *kill) for key, result in _keyed(finished) for kill in result.oom]
+    return Table(declared("oom", _axes(finished), {}), tuple(rows))
 
 
 def vmstat_table(finished: Finished) -> Table:

@@ -19,6 +19,9 @@ VM_KEYS = {
     "watermark_boost_factor": "watermarks are boosted since Linux 5.0",
     "watermark_scale_factor": "it came with Linux 4.6",
     "percpu_pagelist_high_fraction": "it came with Linux 5.14",
+    "compaction_proactiveness": "compaction came with Linux 2.6.35, on its own account with 5.9",
+    "extfrag_threshold": "compaction came with Linux 2.6.35",
+    "compact_unevictable_allowed": "compaction came with Linux 2.6.35",
     "thp": "transparent huge pages came with Linux 2.6.38",
 }
 MECHANISMS = {

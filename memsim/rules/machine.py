@@ -15,6 +15,7 @@ MAX_MEMORY = MAX_PFN * PAGE_SIZE
 MAX_MEMORY_I386 = 64 << 30
 """What 36 bits of physical address reach (PAE)."""
 MAX_BLOCK_SIZE = 2 << 30
+MAX_SWAP = 4 << 40
 MAX_DISTANCE = 254
 MAX_NODES = 31
 MAX_CPU = 8191
@@ -41,6 +42,7 @@ def machine_findings(machine: Machine) -> Iterator[Finding]:
     yield from _nodes(machine)
     yield from _cpus(machine)
     yield from _memory(machine)
+    yield from _swap(machine)
     yield from _blocks(machine)
     yield from _distances(machine)
 
@@ -101,6 +103,14 @@ def _memory(machine: Machine) -> Iterator[Finding]:
     if reserve != "auto" and reserve * 1024 >= total > 0:
         message = f"min_free_kbytes: {reserve} is all memory of the machine"
         yield Finding(("machine", "vm", "min_free_kbytes"), message)
+
+
+def _swap(machine: Machine) -> Iterator[Finding]:
+    size = MAX_SWAP if machine.swap is None else machine.swap.size
+    if not PAGE_SIZE <= size <= MAX_SWAP:
+        bounds = f"from {format_bytes(PAGE_SIZE)} to {format_bytes(MAX_SWAP)}"
+        message = f"swap: expected {bounds}, found {format_bytes(size)}"
+        yield Finding(("machine", "swap", "size"), message, "leave swap out for a machine without")
 
 
 def _blocks(machine: Machine) -> Iterator[Finding]:

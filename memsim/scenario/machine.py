@@ -85,6 +85,10 @@ class Vm(Model):
     """Tunables below /proc/sys/vm, and the mode of transparent huge pages."""
 
     swappiness: int = Field(60, ge=0, le=200)
+    vfs_cache_pressure: int = Field(100, ge=0, le=10_000)
+    compaction_proactiveness: int = Field(20, ge=0, le=100)
+    extfrag_threshold: int = Field(500, ge=0, le=1000)
+    compact_unevictable_allowed: bool = True
     min_free_kbytes: Annotated[int, Field(ge=0, le=1 << 32)] | Literal["auto"] = "auto"
     watermark_boost_factor: int = Field(15_000, ge=0, le=1 << 30)
     watermark_scale_factor: int = Field(10, ge=1, le=3000)
@@ -101,6 +105,12 @@ class Costs(Model):
 
     page_copy: Duration = 400
     page_bookkeeping: Duration = 700
+    scan: Duration = 50
+    """Looking at one page: reclaim and compaction."""
+    reclaim: Duration = 500
+    """Unmapping and freeing one page."""
+    file_read: Duration = 60_000
+    file_write: Duration = 80_000
     tlb_flush: Duration = 1000
     tlb_flush_per_cpu: Duration = 200
 

@@ -33,10 +33,13 @@ from memsim.policies._validity import tables_of
 from memsim.scenario import Trial, WorkloadSpec
 from memsim.schema import Outcome, Probes, Request, Stream, TrialRecord
 from memsim.simulate.interleave import Interleaved, in_batches, interleave
-from memsim.simulate.probes import ProbeTally, event_streams, no_probes, tally
+from memsim.simulate.oom import OomKill, OomKiller
+from memsim.simulate.probes import ProbeTally, event_streams, gfp_text, no_probes, tally
 from memsim.workloads import Context
 from memsim.workloads._validity import stream_of
 
+ORDER_OF_OP = 0xF
+"""The low bits of an event's op."""
 BATCH_SIZE = 100_000
 SAMPLES = 100
 Progress = Callable[[float], None]
@@ -63,6 +66,7 @@ class TrialResult:
     """Zone (``node0 Normal``, empty: of the whole machine), name as in /proc/vmstat, value."""
     high_order: tuple[ProbeTally, ...] = ()
     timeline: tuple[Sample, ...] = ()
+    oom: tuple[OomKill, ...] = ()
     notes: tuple[str, ...] = ()
     events: int = 0
     """Requests and frees that were carried out."""
@@ -92,6 +96,9 @@ def simulate(
             if on_progress is not None:
                 on_progress(min(1.0, int(batch.batch.time[-1]) / run.duration_ns))
         run.sample_until(run.duration_ns)
+        run.memory.advance(run.duration_ns)
+        if check:
+            run.memory.check()
         return run.result()
     except TrialError as error:
         return TrialResult("failed", str(error))
@@ -138,6 +145,7 @@ class _Run:
             note for stream in self.streams for note in stream.notes
         )
         self._admit()
+        self.oom = OomKiller(self.memory, self.names, self.streams, self.first_handle.tolist())
         self.observed: list[tuple[Interleaved, Outcome]] = []
         self.instants = [self.duration_ns * k // samples for k in range(samples + 1) if samples]
         self.timeline: list[Sample] = []
@@ -224,8 +232,23 @@ class _Run:
             )
 
     def _carry_out(self, events: Interleaved) -> None:
+        """Carry out events; those of killed workloads are left out."""
+        while len(events):
+            if self.oom.dead.any():
+                events = events.take(np.flatnonzero(~self.oom.dead[events.stream]))
+            done = self._run(events)
+            if done == len(events):
+                return
+            events = events.part(done)
+            if not self._kill_for(events):
+                self.oom.spare(True)
+                self._run(events.part(0, 1))
+                self.oom.spare(False)
+                events = events.part(1)
+
+    def _run(self, events: Interleaved) -> int:
+        """Carry out events up to one that needs an OOM kill; return how many."""
         stream, (time, op, request, cpu, handle) = events
-        self.events += len(op)
         outcome = self.memory.run(
             np.ascontiguousarray(op, np.uint8),
             (request + self.first_request[stream]).astype(np.uint16),
@@ -233,14 +256,25 @@ class _Run:
             (handle + self.first_handle[stream]).astype(np.int32),
             np.ascontiguousarray(time, np.int64),
         )
-        mine = np.flatnonzero(self.is_observed[stream] & (op < OP_FREE))
+        done = len(outcome.status)
+        self.events += done
+        mine = np.flatnonzero(self.is_observed[stream[:done]] & (op[:done] < OP_FREE))
         if len(mine):
-            served = outcome.take(mine)
-            self.observed.append((events.take(mine), served))
+            self.observed.append((events.take(mine), outcome.take(mine)))
+        return done
+
+    def _kill_for(self, events: Interleaved) -> bool:
+        """Let the OOM killer choose on behalf of the first event."""
+        stream, (time, op, request, cpu, _) = events
+        asker = int(stream[0])
+        gfp = self.streams[asker].requests[int(request[0])].gfp
+        order = int(op[0]) & ORDER_OF_OP
+        return self.oom.kill_for(asker, int(time[0]), order, gfp_text(gfp), int(cpu[0]))
 
     def sample_until(self, time_ns: int) -> None:
         """Take the samples that are due at or before an instant."""
         while self.instants and self.instants[0] <= time_ns:
+            self.memory.advance(self.instants[0])
             self._sample(self.instants.pop(0))
 
     def _sample(self, time_ns: int) -> None:
@@ -268,7 +302,8 @@ class _Run:
             counters=tuple(counters),
             high_order=tuple(tally(record)),
             timeline=tuple(self.timeline),
-            notes=tuple(dict.fromkeys(record.notes)),
+            oom=tuple(self.oom.kills),
+            notes=tuple(dict.fromkeys((*record.notes, *self.oom.notes()))),
             events=self.events,
         )
 
@@ -291,26 +326,28 @@ class _Run:
     def _probes(self) -> Probes:
         if not self.observed:
             return no_probes()
-        stream, op, request, time, pfn, status = (
+        stream, op, request, time = (
             np.concatenate(column)
             for column in zip(
-                *(
-                    (e.stream, e.batch.op, e.batch.request, e.batch.time, o.pfn, o.status)
-                    for e, o in self.observed
-                ),
+                *((e.stream, e.batch.op, e.batch.request, e.batch.time) for e, _ in self.observed),
                 strict=True,
             )
+        )
+        pfn, status, why, extfrag = map(
+            np.concatenate, zip(*(outcome for _, outcome in self.observed), strict=True)
         )
         rows = np.cumsum([0, *(self.counts * self.is_observed)])[:-1]
         phases = np.cumsum([0, *self.is_observed])[:-1]
         zone_of = self.memory.mem.zone_of.astype(np.int64)
         return Probes(
             time=time,
-            order=op.astype(np.int64),
+            order=op.astype(np.int64) & ORDER_OF_OP,
             request=rows[stream] + request,
             phase=phases[stream],
             zone=np.where(pfn >= 0, zone_of[np.maximum(pfn, 0) >> MAX_PAGE_ORDER], -1),
             status=status,
+            why=why,
+            extfrag=extfrag,
         )
 
 

@@ -14,8 +14,8 @@ from memsim.scenario import Trial
 from memsim.schema import Request
 from memsim.simulate import BATCH_SIZE, _Run
 from memsim.simulate.interleave import Interleaved, in_batches, interleave
-from memsim.simulate.probes import FAILURES
 
+FAILURES = (Status.NOPAGE, Status.NEEDS_RECLAIM)
 LOG_ROWS = 1 << 16
 
 

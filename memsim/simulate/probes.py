@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from memsim.mm import GFP_COMPOSITES, OP_FREE, Gfp, Status, Use, gfp_from_text
+from memsim.mm import GFP_COMPOSITES, OP_FREE, Gfp, Status, Use, WhyNot, gfp_from_text
 from memsim.scenario.event import Event
 from memsim.schema import AllocBatch, Probes, Request, Stream, TrialRecord
 from memsim.units import format_duration
 
-FAILURES = (Status.NOPAGE, Status.NEEDS_RECLAIM)
-"""What may become of an attempt that does not succeed."""
+REASONS = tuple(WhyNot)[1:]
+"""Why an attempt does not succeed."""
 BATCH_EVENTS = 1 << 16
 """About so many events of a probe are planned at a time."""
 
@@ -30,7 +30,9 @@ class ProbeTally(NamedTuple):
     attempted: int
     succeeded: int
     why_not: tuple[int, ...]
-    """Attempts by FAILURES."""
+    """Attempts by REASONS."""
+    extfrag_index: int
+    """Of those that failed by fragmentation the mean index, in thousandths, truncated; else 0."""
 
 
 def event_streams(
@@ -152,12 +154,18 @@ def tally(record: TrialRecord) -> list[ProbeTally]:
         return []
     columns = [probes.phase, probes.time, probes.order, probes.zone, probes.request]
     kinds, kind = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
-    by_status = np.zeros((len(kinds), len(Status)), np.int64)
-    np.add.at(by_status, (kind.reshape(-1), probes.status), 1)
+    kind = kind.reshape(-1)
+    succeeded = np.bincount(kind[probes.status == Status.OK], minlength=len(kinds))
+    by_reason = np.zeros((len(kinds), len(WhyNot)), np.int64)
+    np.add.at(by_reason, (kind, probes.why), 1)
+    fragmented = probes.why == WhyNot.FRAGMENTATION
+    indices = np.zeros(len(kinds), np.int64)
+    np.add.at(indices, kind[fragmented], probes.extfrag[fragmented])
+    extfrag = indices // np.maximum(by_reason[:, WhyNot.FRAGMENTATION], 1)
     gfp_texts = [gfp_text(request.gfp) for request in record.probe_requests]
     rows = []
-    for (phase, time, order, zone, request), counts in zip(
-        kinds.tolist(), by_status.tolist(), strict=True
+    for (phase, time, order, zone, request), got, counts, index in zip(
+        kinds.tolist(), succeeded.tolist(), by_reason.tolist(), extfrag.tolist(), strict=True
     ):
         served = record.zones[zone] if zone >= 0 else None
         rows.append(
@@ -168,8 +176,9 @@ def tally(record: TrialRecord) -> list[ProbeTally]:
                 order=order,
                 gfp=gfp_texts[request],
                 attempted=sum(counts),
-                succeeded=counts[Status.OK],
-                why_not=tuple(counts[status] for status in FAILURES),
+                succeeded=got,
+                why_not=tuple(counts[why] for why in REASONS),
+                extfrag_index=index,
             )
         )
     return rows
@@ -178,7 +187,8 @@ def tally(record: TrialRecord) -> list[ProbeTally]:
 def no_probes() -> Probes:
     """Return a table of attempts without rows."""
     empty = np.zeros(0, np.int64)
-    return Probes(empty, empty, empty, empty, empty, np.zeros(0, np.uint8))
+    byte = np.zeros(0, np.uint8)
+    return Probes(empty, empty, empty, empty, empty, byte, byte, np.zeros(0, np.int16))
 
 
 def gfp_text(gfp: Gfp) -> str:

@@ -64,7 +64,7 @@ class Workload(WorkloadModel):
         gfp = gfp_from_text(self.gfp)
         movable = bool(gfp & Gfp.MOVABLE)
         use = Use.ANON if movable else Use.KERNEL
-        requests = tuple(Request(gfp, use, preferred=n, lru=movable) for n in where.nodes)
+        requests = tuple(Request(gfp, use, preferred=n) for n in where.nodes)
         batches = in_order(self._parts(ctx, rounds, where), ctx.duration_ns)
         return Stream(requests, asked if self.hold else min(asked, 1), batches, observe=True)
 

@@ -52,7 +52,7 @@ def test_the_machine_is_filled_by_what_the_kit_asks(name, profile, options):
     case = Case(PROFILES[profile], kernel, tables_of(name, policy, kernel))
     outcome = case.memory().run(*case.events)
     met = {Status(status) for status in np.unique(outcome.status).tolist()}
-    assert met == set(Status)
+    assert met == set(Status) - {Status.TOUCHED, Status.SKIPPED}
 
 
 @pytest.mark.parametrize("name", offered("policies"))

@@ -177,10 +177,10 @@ def test_attempts_that_succeed_now_are_better_though_their_row_is_gone(base, now
     cell = dict(zip(head, first, strict=True))
     assert (cell["attempted"], cell["succeeded"]) == ("8", "8")
     served = {**cell, "attempted": "6", "succeeded": "6"}
-    failed = {**cell, "zone": "", "attempted": "2", "succeeded": "0", "why_not_nopage": "2"}
+    failed = {**cell, "zone": "", "attempted": "2", "succeeded": "0", "why_not_no_memory": "2"}
     write_rows(path, [head, list(failed.values()), list(served.values()), *rows])
     kinds = {finding.figure: finding.kind for finding in found(base, now)}
-    assert kinds == {"high_order:succeeded": "better", "high_order:why_not_nopage": "better"}
+    assert kinds == {"high_order:succeeded": "better", "high_order:why_not_no_memory": "better"}
 
 
 def without_rows(record, table, gone):

@@ -16,7 +16,14 @@ from memsim.results.store import TRIALS, UNFINISHED, TrialStore, run_folder
 from memsim.scenario.content import digest_path
 from memsim.simulate import TrialResult
 
-TABLES = ("trials.csv", "high_order.csv", "vmstat.csv", "timeline.parquet", "scenario.yaml")
+TABLES = (
+    "trials.csv",
+    "high_order.csv",
+    "vmstat.csv",
+    "oom.csv",
+    "timeline.parquet",
+    "scenario.yaml",
+)
 
 
 class Witness(Unwatched):

@@ -75,7 +75,13 @@ def test_vmstat_and_timeline_are_read_back(small_run):
 def test_high_order_says_why_not(small_run):
     table = small_run.high_order
     why = [c for c in table.columns if c.startswith("why_not_")]
-    assert why == ["why_not_nopage", "why_not_needs_reclaim"]
+    assert why == [
+        "why_not_no_memory",
+        "why_not_fragmentation",
+        "why_not_watermark",
+        "why_not_deferred",
+        "why_not_not_simulated",
+    ]
     assert (table.succeeded + table[why].sum(axis=1) == table.attempted).all()
 
 
@@ -136,7 +142,7 @@ def test_the_scenario_stands_there_word_for_word(small_run):
 
 def test_time_and_host_stand_in_the_manifest_only(small_run):
     manifest = json.loads((small_run.folder / "manifest.json").read_text())
-    assert manifest["schema_version"] == 2
+    assert manifest["schema_version"] == 3
     assert manifest["seeds"] == [1, 2]
     assert [t["name"] for t in manifest["trials"]] == [t.name for t in small().trials()]
     host = manifest["host"]["name"]
@@ -368,7 +374,7 @@ def test_the_manifest_is_the_last_file_that_others_see(copied, monkeypatch):
     monkeypatch.setattr("pathlib.Path.replace", watched)
     trials = [(trial, TrialResult("ok")) for trial in scenario.trials()]
     save(copied, scenario, trials, {"started": "", "wall_time_s": 0.0})
-    assert len(seen) == 7 and seen[-1][0] == "manifest.json"
+    assert len(seen) == 8 and seen[-1][0] == "manifest.json"
     assert not any(complete for _, complete in seen)
 
 

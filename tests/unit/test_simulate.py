@@ -7,10 +7,10 @@ from trials import SMALL, small, tiny
 
 from memsim import plugins
 from memsim.errors import InputError
-from memsim.mm import GFP_NAMES, OP_FREE, Status
+from memsim.mm import GFP_NAMES, OP_FREE, WhyNot
 from memsim.scenario.event import Event
 from memsim.simulate import generator, simulate
-from memsim.simulate.probes import FAILURES, event_streams, gfp_text
+from memsim.simulate.probes import REASONS, event_streams, gfp_text
 
 
 def first(scenario):
@@ -98,12 +98,12 @@ def test_probes_that_are_not_held_take_nothing_away():
     assert got > 1 << 9
 
 
-def test_a_full_machine_refuses_probes_by_status():
+def test_a_full_machine_says_why_it_refuses_probes():
     full = small(SMALL.replace("anon: 2MiB", "anon: 64MiB"))
     rows = simulate(first(full)).high_order
     refused = [r for r in rows if r.order == 9 and r.time_ns == 100_000_000 and not r.zone]
-    assert [dict(zip(FAILURES, r.why_not, strict=True)) for r in refused] == [
-        {Status.NOPAGE: 8, Status.NEEDS_RECLAIM: 0}
+    assert [dict(zip(REASONS, r.why_not, strict=True)) for r in refused] == [
+        dict.fromkeys(REASONS, 0) | {WhyNot.NO_MEMORY: 8}
     ]
 
 

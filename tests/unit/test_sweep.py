@@ -62,9 +62,10 @@ def test_a_value_can_be_set_for_every_policy():
          'small.yaml:16:27: unknown key "rate"\n  hint: known: anon, arguments, count, exit, grow, '
          "lifetime, mem, nodes, spread, start, thp"),
         ("machine.vm.*: [0]",
-         'small.yaml:16:23: unknown key "*"\n  hint: known: lowmem_reserve_ratio, min_free_kbytes, '
-         "percpu_pagelist_high_fraction, swappiness, thp, watermark_boost_factor, "
-         "watermark_scale_factor"),
+         'small.yaml:16:23: unknown key "*"\n  hint: known: compact_unevictable_allowed, '
+         "compaction_proactiveness, extfrag_threshold, lowmem_reserve_ratio, min_free_kbytes, "
+         "percpu_pagelist_high_fraction, swappiness, thp, vfs_cache_pressure, "
+         "watermark_boost_factor, watermark_scale_factor"),
         ("machine.nodes.*.cpus: [0]",
          'small.yaml:16:8: machine.nodes has 1 items, no item "*"'),
         ("policies.*.boost: [true], policies.none.boost: [false]",

@@ -24,6 +24,7 @@ from memsim.kernels.layout import (
 from memsim.kernels.linux_2_6_14.page_alloc import alloc_pages, free_pages
 from memsim.kernels.linux_2_6_14.pcp import drain_pages_zone
 from memsim.kernels.placement import PolicyTables, policy_pointers
+from memsim.kernels.system import S_NOW
 from memsim.mm import OP_COLD, OP_FREE
 
 
@@ -63,3 +64,10 @@ def drain_all_pages(mem: Mem, policy: PolicyTables) -> None:
     for cpu in range(m.nr_cpus):
         for z in range(m.nr_zones):
             drain_pages_zone(m, tables, z, cpu)
+
+
+@kernel
+def advance(mem: Mem, policy: PolicyTables, now: int) -> None:
+    """Let time come to ``now``."""
+    m = pointers(mem)
+    m.system[S_NOW] = max(now, int(m.system[S_NOW]))
