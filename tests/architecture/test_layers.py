@@ -6,7 +6,7 @@ import pytest
 from architecture.source_tree import ROOT, imports, python_files
 
 LAYERS = """
-    mm units errors statistics
+    mm units errors statistics chances
     kernels profiles
     scenario schema mm_init
     plugins bootup

@@ -60,7 +60,7 @@ def test_a_value_can_be_set_for_every_policy():
          "small.yaml:16:33: boost: expected true or false, found 3"),
         ("workloads.*.rate: [1/s]",
          'small.yaml:16:27: unknown key "rate"\n  hint: known: anon, arguments, count, exit, grow, '
-         "lifetime, mem, nodes, spread, start, thp"),
+         "lifetime, mem, nodes, oom_score_adj, spread, start, thp"),
         ("machine.vm.*: [0]",
          'small.yaml:16:23: unknown key "*"\n  hint: known: compact_unevictable_allowed, '
          "compaction_proactiveness, extfrag_threshold, lowmem_reserve_ratio, min_free_kbytes, "
