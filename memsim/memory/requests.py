@@ -6,6 +6,7 @@ from memsim.kernels import layout as L
 from memsim.kernels.placement import PolicyTables
 from memsim.mm import (
     EASYRCLM_USES,
+    GFP_COMPOSITES,
     Gfp,
     Use,
     ZoneType,
@@ -33,6 +34,10 @@ _FLAGS = (
 )
 ANON_USES = frozenset({Use.ANON, Use.EXEC})
 SLAB_USES = frozenset({Use.INODE, Use.DENTRY, Use.SLAB})
+
+
+THP = GFP_COMPOSITES["GFP_TRANSHUGE_LIGHT"]
+"""What all faults have in common that ask for a huge page."""
 
 
 def request_row(request: Request, tables: PolicyTables, mechanism: Mechanism) -> list[int]:
@@ -84,6 +89,8 @@ def _request_flags(request: Request) -> int:
     if request.use == Use.PAGE_CACHE and not request.gfp & Gfp.WRITE:
         flags |= L.REQ_COLD
     flags |= L.REQ_LRU if request.lru else 0
+    if request.lru and request.gfp & THP == THP:
+        flags |= L.REQ_HUGE_FAULT
     if request.use in SLAB_USES and request.gfp & Gfp.RECLAIMABLE:
         flags |= L.REQ_SLAB
     return flags | (0 if request.cma else L.REQ_NO_CMA)

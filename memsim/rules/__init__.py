@@ -31,7 +31,7 @@ from memsim.scenario.event import Event
 from memsim.scenario.expect import Expectation, parse_expectation
 from memsim.scenario.machine import Machine
 from memsim.scenario.paths import Loc
-from memsim.units import parse_duration
+from memsim.units import format_bytes, parse_duration
 
 MAX_TRIALS = 1_000_000
 
@@ -244,12 +244,19 @@ def _kernel(machine: Machine | None, profile: str) -> Kernel:
 
 
 def _workloads(parts: Parts) -> Iterator[Finding]:
+    locked = 0
     for name, spec in parts.workloads.items():
         at: Loc = ("workloads", name)
         key = (*at, spec.canonical, parts.nodes, parts.context["max_page_order"])
         if key not in parts.memo:
             parts.memo[key] = [*_knobs("workloads", spec.kind, at, "kind", spec.params, parts)]
         yield from parts.memo[key]
+        if not parts.memo[key]:
+            workload = plugins.build("workloads", spec.kind, spec.params, parts.context)
+            locked += getattr(workload, "locked_bytes", 0)
+    if parts.memory and locked > parts.memory:
+        message = f"{format_bytes(locked)} of locked memory do not fit in the machine"
+        yield Finding(("workloads",), message, f"it has {format_bytes(parts.memory)}", True)
 
 
 def _events(parts: Parts) -> Iterator[Finding]:

@@ -49,6 +49,11 @@ class WorkloadModel(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @property
+    def locked_bytes(self) -> int:
+        """Memory that it holds at one time and that no reclaim can take: it must fit."""
+        return 0
+
 
 class WorkloadKind(Protocol):
     """What a workload file must define under the name ``Workload``."""

@@ -53,6 +53,11 @@ class Workload(WorkloadModel):
             raise ValueError("expected an exit after it has grown")
         return self
 
+    @property
+    def locked_bytes(self) -> int:
+        """All that it takes, if it locks it."""
+        return self.anon if self.mlocked else 0
+
     def stream(self, ctx: Context) -> Stream:
         """Plan all requests of the trial."""
         pages = check_handles(ctx.name, max(self.anon // PAGE_SIZE, 1))
