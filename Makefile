@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test setup fmt lint check golden bench sweep stats truth warmup clean
+.PHONY: help demo test setup fmt lint check golden bench history sweep stats truth warmup clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 16
@@ -37,6 +37,9 @@ golden: setup ## Rewrite the golden tables and show what changed
 
 bench: setup ## Measure speed and memory beside the C program, into results/bench/latest.csv
 	@$(BIN)/python -m bench.run
+
+history: setup ## Repeat the tests of 2005 with ten seeds and rewrite the tables in docs/history.md
+	@$(BIN)/python -m bench.history
 
 sweep: setup ## Carry out 520 trials on every executor and compare the bytes of all tables
 	@$(BIN)/python -m bench.sweep
