@@ -243,7 +243,7 @@ class _Run:
             if not self._kill_for(events):
                 self.oom.spare(True)
                 self._run(events.part(0, 1))
-                self.oom.spare(False)
+                self.oom.spare(self.oom.is_hopeless)
                 events = events.part(1)
 
     def _run(self, events: Interleaved) -> int:

@@ -81,9 +81,19 @@ class OomKiller:
         """Say in sentences who was killed."""
         return [f"{k.victim} was killed for want of memory (oom.csv)" for k in self.kills]
 
+    @property
+    def is_hopeless(self) -> bool:
+        """Nobody is left who may be killed, whatever he will come to hold."""
+        return not any(self._may_kill(number) for number in range(len(self.streams)))
+
     def spare(self, fails: bool) -> None:
         """Let requests that need a kill fail, or ask for one again."""
         let_fail(self.memory, fails)
+
+    def _may_kill(self, number: int) -> bool:
+        stream = self.streams[number]
+        unkillable = not stream.killable or stream.oom_score_adj == OOM_SCORE_ADJ_MIN
+        return not (unkillable or self.dead[number])
 
     def _handles(self, number: int) -> tuple[int, int]:
         first = int(self.first[number])
@@ -93,9 +103,7 @@ class OomKiller:
         """Choose the stream with the highest score; of equal ones the last, as the kernel does."""
         best: tuple[int, int, Holding] | None = None
         for number, stream in enumerate(self.streams):
-            if self.dead[number] or not stream.killable:
-                continue
-            if stream.oom_score_adj == OOM_SCORE_ADJ_MIN:
+            if not self._may_kill(number):
                 continue
             held = holding(self.memory, *self._handles(number))
             score = oom_badness(self.memory, held, stream.oom_score_adj)

@@ -1,0 +1,69 @@
+"""Machines under pressure, asked one request at a time, and the steps that their slow path took."""
+
+from __future__ import annotations
+
+import numpy as np
+from backend import M, MachineSpec, ZoneSpec
+from kernel_backend import KernelMachine
+
+from memsim.kernels import trace_log
+from memsim.memory.setup import Pressure
+from memsim.memory.start import put_under_pressure
+from memsim.mm import OP_FREE, Status, Use, gfp_from_text
+from memsim.schema import Request
+
+STEPS = {
+    value: name.removeprefix("STEP_")
+    for name, value in vars(trace_log).items()
+    if name.startswith("STEP_")
+}
+
+
+class PressedMachine:
+    """A machine of one zone; every free block that is not given is held since before the start."""
+
+    def __init__(self, pages, free=None, pressure=None, pageblocks=None, **zone):
+        blocks = [(pfn, 10, M) for pfn in range(0, pages, 1024)] if free is None else free
+        spec = ZoneSpec(0, pages, tuple(blocks), **{"index": 2, **zone})
+        self.memory = KernelMachine(MachineSpec((spec,), pageblocks=pageblocks or {})).memory
+        put_under_pressure(self.memory, pressure or Pressure())
+        self.handles = 0
+
+    def ask(self, gfp, order=0, use=Use.KERNEL, **attributes):
+        """Carry out one request; return its outcome, or None if it needs an OOM kill."""
+        request = self.memory.add_requests([Request(gfp_from_text(gfp), use, **attributes)])
+        self.handles += 1
+        return self._run(order, request, self.handles - 1)
+
+    def fill(self, count, gfp="GFP_HIGHUSER_MOVABLE", use=Use.ANON, **attributes):
+        """Take single pages; return their handles."""
+        first = self.handles
+        for _ in range(count):
+            assert self.ask(gfp, 0, use, lru=True, **attributes).status == Status.OK
+        self.memory.take_log()
+        return range(first, self.handles)
+
+    def free(self, handle, order=0):
+        return self._run(order | OP_FREE, 0, handle)
+
+    def _run(self, op, request, handle):
+        outcome = self.memory.run(
+            np.array([op], np.uint8),
+            np.array([request], np.uint16),
+            np.zeros(1, np.uint16),
+            np.array([handle], np.int32),
+        )
+        self.memory.check()
+        if not len(outcome.status):
+            assert self.memory.needs_oom_kill
+            return None
+        return outcome
+
+    def steps(self):
+        """Return the steps since last asked, each with what the log says of it."""
+        log = self.memory.take_log()
+        rows = log[log[:, 1] == trace_log.LOG_STEP].tolist()
+        return [(STEPS[row[2]], *row[3:7]) for row in rows]
+
+    def vmstat(self, name):
+        return self.memory.vmstat()[name]
