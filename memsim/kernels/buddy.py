@@ -7,6 +7,14 @@ of another type than its pageblock's; nothing here derives the one from the othe
 from __future__ import annotations
 
 from memsim.kernels._jit import ctz, helper, inline, popcount, prefetch
+from memsim.kernels.compact_control import (
+    CC_CAPTURE,
+    CC_CAPTURED,
+    CC_ORDER,
+    CC_ZONE,
+    control,
+    control_set,
+)
 from memsim.kernels.layout import (
     FREE_ORDER_MASK,
     P_CMA_DIFF,
@@ -237,9 +245,11 @@ def merge_large(m: Mem, z: int, pfn: int, order: int) -> tuple[int, int]:
 
 
 @inline
-def merge_buddies(m: Mem, z: int, pfn: int, order: int, migratetype: int) -> tuple[int, int]:
-    """Merge a block with its free buddies; return pfn and order of the result, on no list."""
-    while order < MAX_PAGE_ORDER:
+def merge_up_to(
+    m: Mem, z: int, pfn: int, order: int, migratetype: int, largest: int
+) -> tuple[int, int]:
+    """Merge a block with its free buddies until it is of the order ``largest``, at most 10."""
+    while order < largest:
         buddy = pfn ^ (1 << order)
         if (int(m.state[buddy]) & FREE_ORDER_MASK) != order + 1:
             return pfn, order
@@ -248,9 +258,44 @@ def merge_buddies(m: Mem, z: int, pfn: int, order: int, migratetype: int) -> tup
         del_page_from_free_list(m, z, buddy, order)
         pfn &= buddy
         order += 1
-    if order < m.max_page_order:
+    return pfn, order
+
+
+@inline
+def merge_buddies(m: Mem, z: int, pfn: int, order: int, migratetype: int) -> tuple[int, int]:
+    """Merge a block with its free buddies; return pfn and order of the result, on no list."""
+    pfn, order = merge_up_to(m, z, pfn, order, migratetype, MAX_PAGE_ORDER)
+    if order == MAX_PAGE_ORDER and order < m.max_page_order:
         return merge_large(m, z, pfn, order)
     return pfn, order
+
+
+@inline
+def is_capturing(m: Mem) -> bool:
+    """Say whether a request that compacts waits for a freed block (capture_control)."""
+    return control(m, CC_CAPTURE) != 0
+
+
+@helper
+def compaction_capture(
+    m: Mem, z: int, cpu: int, pfn: int, order: int, migratetype: int
+) -> tuple[int, int]:
+    """Merge a freed block; if it comes to the order waited for, hand it to the request.
+
+    Returns pfn and order of the merged block, pfn -1 if it was handed over. Blocks of CMA are not,
+    nor movable ones smaller than a pageblock. Source: compaction_capture, mm/page_alloc.c, 6.1.
+    """
+    wanted = control(m, CC_ORDER)
+    small = migratetype == MOVABLE and wanted < m.pageblock_order
+    if z == control(m, CC_ZONE) and migratetype < CMA and not small and wanted < MAX_PAGE_ORDER:
+        pfn, order = merge_up_to(m, z, pfn, order, migratetype, wanted)
+        if order == wanted:
+            mod_zone_freepage_state(m, z, cpu, -(1 << order), migratetype)
+            m.state[pfn] = migratetype << TYPE_SHIFT
+            control_set(m, CC_CAPTURE, 0)
+            control_set(m, CC_CAPTURED, pfn)
+            return -1, order
+    return merge_buddies(m, z, pfn, order, migratetype)
 
 
 @inline
@@ -263,7 +308,12 @@ def free_one_page(
     """
     if migratetype != ISOLATE:
         mod_zone_freepage_state(m, z, cpu, 1 << order, migratetype)
-    pfn, order = merge_buddies(m, z, pfn, order, migratetype)
+    if is_capturing(m):
+        pfn, order = compaction_capture(m, z, cpu, pfn, order, migratetype)
+        if pfn < 0:
+            return
+    else:
+        pfn, order = merge_buddies(m, z, pfn, order, migratetype)
     add_to_free_list(m, z, pfn, order, migratetype, tail or buddy_merge_likely(m, pfn, order))
 
 

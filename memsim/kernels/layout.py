@@ -148,7 +148,9 @@ Z_SCAN = Z_COMPACT + 9
     SCAN_PAGES_SCANNED,
     SCAN_ALL_UNRECLAIMABLE,
 ) = range(6)
-Z_VMSTAT = Z_SCAN + 6
+Z_PRESENT = Z_SCAN + 6
+"""Pages of RAM, also those that the allocator never got."""
+Z_VMSTAT = Z_PRESENT + 1
 """Event counters of the zone, see ZONE_EVENTS."""
 ZONE_FIELDS = 256
 assert Z_VMSTAT + len(ZONE_EVENTS) <= ZONE_FIELDS
@@ -208,6 +210,8 @@ LRU_FIELDS = LRU_BATCH + 1
 GONE = -(1 << 31)
 """In place of a page table entry: reclaim has freed the page, and its content is on disk."""
 MIGRATE_STRIDE = 8
+ISOLATED_PAGES = 2048
+"""Room for a pageblock of pages to be moved, or for as many free pages and a block more."""
 
 
 class Mem(NamedTuple):
@@ -254,6 +258,8 @@ class Mem(NamedTuple):
     """(2 * capacity,) ring of pages under writeback: pfn (-1: freed meanwhile), time it ends."""
     pageblock_skip: NDArray[np.uint8]
     """(N >> 9,) compaction's skip bits: 1 for the migrate scanner and the free scanner alike."""
+    isolated: NDArray[np.int32]
+    """(2 * ISOLATED_PAGES,) pages that compaction has taken: to be moved, then free ones."""
     nodes: NDArray[np.int64]
     """(L * NODE_FIELDS,)"""
     system: NDArray[np.int64]
@@ -295,6 +301,7 @@ def pointers(mem: Mem) -> Mem:
         ptr(mem.swap_map),
         ptr(mem.writeback),
         ptr(mem.pageblock_skip),
+        ptr(mem.isolated),
         ptr(mem.nodes),
         ptr(mem.system),
         mem.nr_pages,

@@ -12,6 +12,7 @@ from memsim.kernels.buddy import (
     MOVABLE,
     free_one_page,
     free_range,
+    is_capturing,
     mod_zone_free_cma,
     mod_zone_free_pages,
     prefetch_block,
@@ -257,7 +258,7 @@ def free_pcppages_bulk(m: Mem, z: int, row: int, cpu: int, count: int, pindex: i
     """
     count = min(count, int(m.pcps[row + P_COUNT]))
     isolated = zone_get(m, z, Z_NR_ISOLATE_PAGEBLOCK) != 0
-    ranges = not isolated and not keeps_log(m)
+    ranges = not isolated and not keeps_log(m) and not is_capturing(m)
     while count > 0:
         lst = pcp_list(row, pindex)
         order = pindex_to_order(pindex)

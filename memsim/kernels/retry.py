@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from memsim.kernels._jit import ctz, helper, inline
 from memsim.kernels.buddy import HIGHATOMIC
-from memsim.kernels.compaction import (
+from memsim.kernels.compaction import PRIO_SYNC_FULL, PRIO_SYNC_LIGHT
+from memsim.kernels.compaction_score import fragmentation_index
+from memsim.kernels.compaction_suitable import (
     COMPACT_COMPLETE,
     COMPACT_CONTENDED,
+    COMPACT_CONTINUE,
     COMPACT_DEFERRED,
     COMPACT_PARTIAL_SKIPPED,
     COMPACT_SKIPPED,
     COMPACT_SUCCESS,
-    PRIO_SYNC_FULL,
-    PRIO_SYNC_LIGHT,
-    compaction_zonelist_suitable,
-    fragmentation_index,
+    suitable_with,
 )
 from memsim.kernels.fallback import move_freepages, pageblock_range
 from memsim.kernels.layout import (
@@ -109,6 +109,21 @@ def should_reclaim_retry(
         z = zonelist_zone(m, ac, position)
         available = max(zone_get(m, z, Z_NR_FREE_PAGES), 0) + zone_reclaimable_pages(m, z)
         if zone_watermark_ok_with(m, z, ac, min_mark(m, z), alloc_flags, available):
+            return True
+        position = next_zone(m, ac, position + 1)
+    return False
+
+
+@helper
+def compaction_zonelist_suitable(m: Mem, ac: AllocContext, alloc_flags: int) -> bool:
+    """Say whether reclaim could make some zone of the list suitable for compaction."""
+    position = next_zone(m, ac, 0)
+    while position >= 0:
+        z = zonelist_zone(m, ac, position)
+        reclaimable = zone_reclaimable_pages(m, z) // ac.order
+        available = max(zone_get(m, z, Z_NR_FREE_PAGES), 0) + reclaimable
+        suitable = suitable_with(m, z, ac.order, alloc_flags, ac.highest_zone, available)
+        if suitable == COMPACT_CONTINUE:
             return True
         position = next_zone(m, ac, position + 1)
     return False

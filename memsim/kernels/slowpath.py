@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from memsim.kernels._jit import helper, inline
 from memsim.kernels.buddy import MOVABLE
-from memsim.kernels.compaction import (
+from memsim.kernels.compaction import PRIO_ASYNC, PRIO_SYNC_LIGHT, try_to_compact_pages
+from memsim.kernels.compaction_suitable import (
     COMPACT_DEFERRED,
     COMPACT_SKIPPED,
-    PRIO_ASYNC,
-    PRIO_SYNC_LIGHT,
     compaction_defer_reset,
-    try_to_compact_pages,
 )
 from memsim.kernels.fallback import (
     ALLOC_CMA,

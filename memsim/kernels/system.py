@@ -31,6 +31,8 @@ N_PROACTIVE_DUE = 19
 N_PROACTIVE_DEFER = 20
 N_KCOMPACTD = 21
 """Eight more fields of kcompactd's own."""
+PROACTIVE_INTERVAL_NS = 500_000_000
+"""Between two looks at a node's score."""
 N_NONRESIDENT_AGE = 30
 NODE_FIELDS = 32
 
@@ -85,7 +87,9 @@ S_SLAB_SCAN = 29
 S_WRITEBACK_CAPACITY = 30
 S_OWN = 31
 """From here on fields that only one module uses."""
-SYSTEM_FIELDS = 64
+S_COMPACT = 64
+"""The run of compaction at hand (compact_control.CC_*)."""
+SYSTEM_FIELDS = 96
 
 
 @inline

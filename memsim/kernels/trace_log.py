@@ -43,6 +43,25 @@ RETRY_RECLAIM, RETRY_COMPACT, RETRY_NOFAIL = range(3)
 """Why the slow path begins anew: reclaim may yet help, compaction may, the request cannot fail."""
 OOM_NOT_FOR_THIS, OOM_KILL, OOM_NO_VICTIM = range(3)
 """The request may not kill, a victim is asked for, or there is none."""
+(
+    COMPACTION_BEGIN,
+    COMPACTION_END,
+    COMPACTION_ISOLATE_MIGRATEPAGES,
+    COMPACTION_ISOLATE_FREEPAGES,
+    COMPACTION_MIGRATEPAGES,
+    COMPACTION_FINISHED,
+) = range(6)
+"""Compaction's events: the fourth field of a LOG_COMPACTION row, and what stands around it:
+
+================================  ==============================================================
+COMPACTION_BEGIN                  pfn: migrate scanner; free scanner, zone, order, mode
+COMPACTION_END                    pfn: migrate scanner; free scanner, zone, order, result
+COMPACTION_ISOLATE_MIGRATEPAGES   pfn: first of the range; end of the range, scanned, taken
+COMPACTION_ISOLATE_FREEPAGES      pfn: first of the range; end of the range, scanned, taken
+COMPACTION_MIGRATEPAGES           pfn: migrate scanner; migrated, failed
+COMPACTION_FINISHED               pfn: migrate scanner; zone, order, result (COMPACT_*)
+================================  ==============================================================
+"""
 LOG_USED, LOG_CAPACITY, LOG_HEADROOM, LOG_EVENT = range(4)
 """Fields of ``log_cursor``, in rows; a batch stops where fewer than LOG_HEADROOM rows are left."""
 

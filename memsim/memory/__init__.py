@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from memsim.kernels import batch as batch_kernels
 from memsim.kernels import boot as boot_kernels
 from memsim.kernels import census as census_kernels
+from memsim.kernels import kcompactd, trace_log, vmstat
 from memsim.kernels import layout as L
-from memsim.kernels import trace_log, vmstat
 from memsim.kernels.events import Batch
 from memsim.kernels.linux_2_6_14 import batch as batch_2_6_14
 from memsim.kernels.linux_2_6_14 import boot as boot_2_6_14
@@ -89,7 +89,7 @@ class Memory:
             events=np.zeros(len(vmstat.SYSTEM_EVENTS), np.int64),
             log=log,
             log_cursor=cursor,
-            page_table=np.zeros(0, np.int32),
+            page_table=np.zeros(1, np.int32),
             **pressure_arrays(self.setup, n),
             nr_pages=n,
             nr_cpus=cpus,
@@ -103,7 +103,7 @@ class Memory:
     @property
     def page_table(self) -> NDArray[np.int32]:
         """What each handle holds, see layout.Mem.page_table."""
-        return self.mem.page_table
+        return self.mem.page_table[:-1]
 
     # --- setting up ---------------------------------------------------------------------
 
@@ -202,7 +202,7 @@ class Memory:
     def add_handles(self, count: int) -> int:
         """Make room for handles; return the first."""
         first = len(self.page_table)
-        grown = np.zeros(first + count, np.int32)
+        grown = np.zeros(first + count + 1, np.int32)
         grown[:first] = self.page_table
         self.mem = self.mem._replace(page_table=grown)
         return first
@@ -271,6 +271,10 @@ class Memory:
         else:
             batch_kernels.drain_all_pages(self.mem, cpu)
 
+    def compact_memory(self) -> None:
+        """Compact every zone of every node, as writing to /proc/sys/vm/compact_memory does."""
+        kcompactd.compact_memory(self.mem, self.tables)
+
     # --- looking ----------------------------------------------------------------------------
 
     def add_zone_field(self, zone: int, field: int, value: int) -> None:
@@ -321,6 +325,10 @@ class Memory:
     def _exact(self, zone: int, counter: int, diff: int) -> int:
         cpus = range(len(self.setup.cpu_node))
         return self.zone_field(zone, counter) + sum(self.pcp_field(zone, c, diff) for c in cpus)
+
+    def fragmentation_score(self, node: int) -> int:
+        """Return a node's score for proactive compaction: 0 best, 100 worst (spec 6.10)."""
+        return int(kcompactd.node_score(self.mem, node))
 
     def vmstat(self) -> dict[str, int]:
         """Return the system-wide counters by name."""

@@ -41,28 +41,39 @@ def pressure_arrays(setup: MachineSetup, nr_pages: int) -> dict[str, Any]:
     """Return the fields of layout.Mem that only reclaim, swap and compaction use."""
     owners = len(setup.zones) if setup.mechanism == "linux-2.6.14" else len(setup.zonelists)
     slots = setup.pressure.swap_slots if setup.pressure else 0
+    first_look = _first_look(setup)
     return {
         "lru_links": L.new_lru_links(nr_pages, L.NR_LRU_LISTS * owners),
         "swap_slot": np.zeros(nr_pages, np.int32),
         "swap_map": np.zeros(slots, np.int32),
         "writeback": np.zeros(2 * WRITEBACK_CAPACITY, np.int64),
         "pageblock_skip": np.zeros(nr_pages >> PAGEBLOCK_ORDER, np.uint8),
-        "nodes": _node_rows(len(setup.zonelists)),
-        "system": _system_row(setup.pressure),
+        "isolated": np.zeros(2 * L.ISOLATED_PAGES, np.int32),
+        "nodes": _node_rows(len(setup.zonelists), first_look),
+        "system": _system_row(setup.pressure, first_look),
     }
 
 
-def _node_rows(nodes: int) -> NDArray[np.int64]:
+def _first_look(setup: MachineSetup) -> int:
+    """Return when proactive compaction looks at the nodes' scores first."""
+    old = setup.mechanism == "linux-2.6.14"
+    if old or setup.pressure is None or setup.pressure.compaction_proactiveness == 0:
+        return S.FOREVER
+    return S.PROACTIVE_INTERVAL_NS
+
+
+def _node_rows(nodes: int, first_look: int) -> NDArray[np.int64]:
     rows = np.zeros((nodes, S.NODE_FIELDS), np.int64)
-    rows[:, S.N_KSWAPD_DUE] = rows[:, S.N_KCOMPACTD_DUE] = rows[:, S.N_PROACTIVE_DUE] = S.FOREVER
+    rows[:, S.N_KSWAPD_DUE] = rows[:, S.N_KCOMPACTD_DUE] = S.FOREVER
+    rows[:, S.N_PROACTIVE_DUE] = first_look
     return rows.reshape(-1)
 
 
-def _system_row(pressure: Pressure | None) -> NDArray[np.int64]:
+def _system_row(pressure: Pressure | None, first_look: int) -> NDArray[np.int64]:
     row = np.zeros(S.SYSTEM_FIELDS, np.int64)
     p = pressure or Pressure()
     row[S.S_PRESSURE] = pressure is not None
-    row[S.S_NEXT_DUE] = S.FOREVER
+    row[S.S_NEXT_DUE] = first_look
     row[S.S_OOM_MAY_KILL] = 1
     row[S.S_WRITEBACK_CAPACITY] = WRITEBACK_CAPACITY
     for field, value in (

@@ -16,6 +16,7 @@ from memsim.mm import (
     MIGRATE_PCPTYPES,
     NR_LOWORDER_PCP_LISTS,
     NR_PCP_LISTS,
+    PAGEBLOCK_NR_PAGES,
     PAGEBLOCK_ORDER,
     ZONE_NAMES,
     ZONE_NAMES_2005,
@@ -114,6 +115,10 @@ def zone_rows(zones: Sequence[ZoneSetup]) -> NDArray[np.int64]:
     for row, z in zip(rows, zones, strict=True):
         row[L.Z_START_PFN], row[L.Z_END_PFN] = z.start_pfn, z.end_pfn
         row[L.Z_NODE], row[L.Z_TYPE], row[L.Z_MANAGED] = z.node, z.zone_type, z.managed
+        row[L.Z_PRESENT] = z.present
+        row[L.Z_COMPACT + L.COMPACT_MIGRATE_ASYNC_PFN] = z.start_pfn
+        row[L.Z_COMPACT + L.COMPACT_MIGRATE_SYNC_PFN] = z.start_pfn
+        row[L.Z_COMPACT + L.COMPACT_FREE_PFN] = (z.end_pfn - 1) & -PAGEBLOCK_NR_PAGES
         row[L.Z_WMARK : L.Z_WMARK + 4] = z.watermark
         row[L.Z_BOOST_FACTOR] = z.boost_factor
         row[L.Z_STAT_THRESHOLD] = z.stat_threshold
