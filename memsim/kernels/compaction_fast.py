@@ -31,14 +31,13 @@ from memsim.kernels.compaction_skip import (
     set_pageblock_skip,
 )
 from memsim.kernels.layout import (
-    MAX_PAGE_ORDER,
     Z_START_PFN,
     Mem,
     free_mask,
     sentinel,
     zone_get,
 )
-from memsim.mm import PAGE_ALLOC_COSTLY_ORDER
+from memsim.mm import MAX_PAGE_ORDER, PAGE_ALLOC_COSTLY_ORDER
 
 CLUSTER = 32
 """COMPACT_CLUSTER_MAX: pages that are moved at a time."""
