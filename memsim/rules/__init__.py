@@ -267,8 +267,19 @@ def _events(parts: Parts) -> Iterator[Finding]:
             message = f"node {event.node} does not exist"
             yield Finding((*at, "node"), message, f"nodes are {listed}")
         yield from event_findings(at, event, parts.context["max_page_order"], parts.memory)
+        if event.do == "compact_memory" and (old := _without_compaction(parts)):
+            message = f'profile "{old}" has no compaction'
+            yield Finding((*at, "do"), message, "it came with Linux 2.6.35")
         if parts.duration is not None:
             yield from time_findings(at, event, parts.duration, parts.memory)
+
+
+def _without_compaction(parts: Parts) -> str | None:
+    """Name a profile in use whose kernel does not compact."""
+    if parts.machine is None:
+        return None
+    used = [spec.profile or parts.machine.profile for spec in parts.policies.values()]
+    return next((name for name in used if PROFILES[name].mechanism != "linux-6.1"), None)
 
 
 def _expectations(parts: Parts) -> Iterator[Finding]:

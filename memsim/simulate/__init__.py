@@ -7,6 +7,7 @@ readers read.
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
@@ -24,22 +25,28 @@ from memsim.metrics._validity import measure_all
 from memsim.mm import (
     ALLOC_FLAGS,
     FREE_FLAGS,
-    MAX_PAGE_ORDER,
     OP_FREE,
     PAGE_SIZE,
     PAGEBLOCK_ORDER,
 )
 from memsim.policies._validity import tables_of
 from memsim.scenario import Trial, WorkloadSpec
-from memsim.schema import Outcome, Probes, Request, Stream, TrialRecord
+from memsim.schema import Outcome, Request, Stream, TrialRecord
 from memsim.simulate.interleave import Interleaved, in_batches, interleave
 from memsim.simulate.oom import OomKill, OomKiller
-from memsim.simulate.probes import ProbeTally, event_streams, gfp_text, no_probes, tally
+from memsim.simulate.probes import (
+    ProbeTally,
+    compactions,
+    event_streams,
+    gfp_text,
+    probes_of,
+    tally,
+)
 from memsim.workloads import Context
 from memsim.workloads._validity import stream_of
 
-ORDER_OF_OP = 0xF
-"""The low bits of an event's op."""
+COMPACT, SAMPLE = range(2)
+"""Why a trial pauses: before the events of an instant, or after them."""
 BATCH_SIZE = 100_000
 SAMPLES = 100
 Progress = Callable[[float], None]
@@ -95,8 +102,7 @@ def simulate(
                 run.memory.check()
             if on_progress is not None:
                 on_progress(min(1.0, int(batch.batch.time[-1]) / run.duration_ns))
-        run.sample_until(run.duration_ns)
-        run.memory.advance(run.duration_ns)
+        run.finish()
         if check:
             run.memory.check()
         return run.result()
@@ -147,7 +153,11 @@ class _Run:
         self._admit()
         self.oom = OomKiller(self.memory, self.names, self.streams, self.first_handle.tolist())
         self.observed: list[tuple[Interleaved, Outcome]] = []
-        self.instants = [self.duration_ns * k // samples for k in range(samples + 1) if samples]
+        instants = [self.duration_ns * k // samples for k in range(samples + 1) if samples]
+        compact = compactions(scenario.events, scenario.duration)
+        self.pauses = deque(
+            sorted([(t, COMPACT) for t in compact] + [(t, SAMPLE) for t in instants])
+        )
         self.timeline: list[Sample] = []
         self.events = 0
 
@@ -201,16 +211,31 @@ class _Run:
                     raise TrialError(f"{name} asks for memory of node {node}, which is not there")
 
     def carry_out(self, events: Interleaved) -> None:
-        """Carry out a batch, stopping at the instants of the timeline."""
+        """Carry out a batch, pausing at the instants at which something else happens."""
         self._check_events(events)
         time = events.batch.time
         done = 0
-        while self.instants and self.instants[0] < int(time[-1]):
-            stop = int(np.searchsorted(time, self.instants[0], side="right"))
+        while self.pauses and self.pauses[0] < (int(time[-1]), SAMPLE):
+            instant, kind = self.pauses[0]
+            stop = int(np.searchsorted(time, instant, "right" if kind == SAMPLE else "left"))
             self._carry_out(events.part(done, stop))
             done = stop
-            self.sample_until(self.instants[0])
+            self._pause()
         self._carry_out(events.part(done))
+
+    def finish(self) -> None:
+        """Let the rest of the time pass."""
+        while self.pauses:
+            self._pause()
+        self.memory.advance(self.duration_ns)
+
+    def _pause(self) -> None:
+        instant, kind = self.pauses.popleft()
+        self.memory.advance(instant)
+        if kind == SAMPLE:
+            self._sample(instant)
+        else:
+            self.memory.compact_memory()
 
     def _check_events(self, events: Interleaved) -> None:
         stream, (_, op, request, cpu, handle) = events
@@ -268,14 +293,8 @@ class _Run:
         stream, (time, op, request, cpu, _) = events
         asker = int(stream[0])
         gfp = self.streams[asker].requests[int(request[0])].gfp
-        order = int(op[0]) & ORDER_OF_OP
+        order = int(op[0]) & ~ALLOC_FLAGS
         return self.oom.kill_for(asker, int(time[0]), order, gfp_text(gfp), int(cpu[0]))
-
-    def sample_until(self, time_ns: int) -> None:
-        """Take the samples that are due at or before an instant."""
-        while self.instants and self.instants[0] <= time_ns:
-            self.memory.advance(self.instants[0])
-            self._sample(self.instants.pop(0))
 
     def _sample(self, time_ns: int) -> None:
         for z, zone in enumerate(self.memory.setup.zones):
@@ -314,40 +333,13 @@ class _Run:
             vmstat=self.memory.vmstat(),
             zone_vmstat=self.memory.zone_vmstat(),
             census=self.memory.census(self.memory_block_order),
-            probes=self._probes(),
+            probes=probes_of(self.observed, self.counts, self.is_observed, self.memory.mem.zone_of),
             probe_requests=tuple(r for i in observed for r in self.streams[i].requests),
             probe_phases=tuple(self.names[i] for i in observed),
             notes=self.notes,
             max_page_order=self.memory.setup.max_page_order,
             pageblock_order=self.memory.setup.pageblock_order,
             old_types=self.old_types,
-        )
-
-    def _probes(self) -> Probes:
-        if not self.observed:
-            return no_probes()
-        stream, op, request, time = (
-            np.concatenate(column)
-            for column in zip(
-                *((e.stream, e.batch.op, e.batch.request, e.batch.time) for e, _ in self.observed),
-                strict=True,
-            )
-        )
-        pfn, status, why, extfrag = map(
-            np.concatenate, zip(*(outcome for _, outcome in self.observed), strict=True)
-        )
-        rows = np.cumsum([0, *(self.counts * self.is_observed)])[:-1]
-        phases = np.cumsum([0, *self.is_observed])[:-1]
-        zone_of = self.memory.mem.zone_of.astype(np.int64)
-        return Probes(
-            time=time,
-            order=op.astype(np.int64) & ORDER_OF_OP,
-            request=rows[stream] + request,
-            phase=phases[stream],
-            zone=np.where(pfn >= 0, zone_of[np.maximum(pfn, 0) >> MAX_PAGE_ORDER], -1),
-            status=status,
-            why=why,
-            extfrag=extfrag,
         )
 
 

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from memsim.mm import GFP_COMPOSITES, OP_FREE, Gfp, Status, Use, WhyNot, gfp_from_text
+from memsim.mm import (
+    ALLOC_FLAGS,
+    GFP_COMPOSITES,
+    MAX_PAGE_ORDER,
+    OP_FREE,
+    Gfp,
+    Status,
+    Use,
+    WhyNot,
+    gfp_from_text,
+)
 from memsim.scenario.event import Event
-from memsim.schema import AllocBatch, Probes, Request, Stream, TrialRecord
+from memsim.schema import AllocBatch, Outcome, Probes, Request, Stream, TrialRecord
+from memsim.simulate.interleave import Interleaved
 from memsim.units import format_duration
 
 REASONS = tuple(WhyNot)[1:]
@@ -184,11 +196,36 @@ def tally(record: TrialRecord) -> list[ProbeTally]:
     return rows
 
 
-def no_probes() -> Probes:
-    """Return a table of attempts without rows."""
-    empty = np.zeros(0, np.int64)
-    byte = np.zeros(0, np.uint8)
-    return Probes(empty, empty, empty, empty, empty, byte, byte, np.zeros(0, np.int16))
+def probes_of(
+    observed: Sequence[tuple[Interleaved, Outcome]],
+    counts: NDArray[np.int64],
+    is_observed: NDArray[np.bool_],
+    zone_of: NDArray[np.uint8],
+) -> Probes:
+    """Put together what became of the observed attempts, in their order.
+
+    ``counts`` are the requests of each stream; ``zone_of`` is that of layout.Mem.
+    """
+    empty, byte = np.zeros(0, np.int64), np.zeros(0, np.uint8)
+    if not observed:
+        return Probes(empty, empty, empty, empty, empty, byte, byte, np.zeros(0, np.int16))
+    asked = [(e.stream, e.batch.op, e.batch.request, e.batch.time) for e, _ in observed]
+    stream, op, request, time = map(np.concatenate, zip(*asked, strict=True))
+    outcomes = zip(*(outcome for _, outcome in observed), strict=True)
+    pfn, status, why, extfrag = map(np.concatenate, outcomes)
+    rows = np.cumsum([0, *(counts * is_observed)])[:-1]
+    phases = np.cumsum([0, *is_observed])[:-1]
+    zones = zone_of.astype(np.int64)
+    return Probes(
+        time=time,
+        order=op.astype(np.int64) & ~ALLOC_FLAGS,
+        request=rows[stream] + request,
+        phase=phases[stream],
+        zone=np.where(pfn >= 0, zones[np.maximum(pfn, 0) >> MAX_PAGE_ORDER], -1),
+        status=status,
+        why=why,
+        extfrag=extfrag,
+    )
 
 
 def gfp_text(gfp: Gfp) -> str:
