@@ -1,20 +1,78 @@
-"""What happens beside the requests: the device, kswapd, kcompactd, each at its own instants.
+"""What happens beside the requests: device, kswapd, kcompactd, flusher, each at its own instants.
 
 The system row's S_NEXT_DUE is the earliest of them, so that a request finds out with one
-comparison that nothing is due. Whoever sets a due time calls ``due_at``.
+comparison that nothing is due. Whoever sets a due time calls ``system.due_at``.
 """
 
 from __future__ import annotations
 
 from memsim.kernels._jit import helper, inline
+from memsim.kernels.flusher import flusher_step
+from memsim.kernels.kcompactd import kcompactd_step, proactive_step
+from memsim.kernels.kswapd import kswapd_step
 from memsim.kernels.layout import Mem
+from memsim.kernels.page_io import device_due, end_writes
 from memsim.kernels.placement import PolicyTables
-from memsim.kernels.system import S_NEXT_DUE, S_NOW, S_STALL
+from memsim.kernels.system import (
+    N_KCOMPACTD_DUE,
+    N_KSWAPD_DUE,
+    N_PROACTIVE_DUE,
+    NODE_FIELDS,
+    S_FLUSHER_DUE,
+    S_NEXT_DUE,
+    S_NOW,
+    S_STALL,
+)
+
+DEVICE, KSWAPD, KCOMPACTD, PROACTIVE, FLUSHER = range(5)
+"""In this order they act where they are due at the same instant."""
+
+
+@helper
+def earliest_due(m: Mem) -> tuple[int, int, int]:
+    """Return when the next of them is due, who it is, and its node."""
+    due, who, where = device_due(m), DEVICE, 0
+    for node in range(m.nr_nodes):
+        at = node * NODE_FIELDS
+        if int(m.nodes[at + N_KSWAPD_DUE]) < due:
+            due, who, where = int(m.nodes[at + N_KSWAPD_DUE]), KSWAPD, node
+    for node in range(m.nr_nodes):
+        at = node * NODE_FIELDS
+        if int(m.nodes[at + N_KCOMPACTD_DUE]) < due:
+            due, who, where = int(m.nodes[at + N_KCOMPACTD_DUE]), KCOMPACTD, node
+    for node in range(m.nr_nodes):
+        at = node * NODE_FIELDS
+        if int(m.nodes[at + N_PROACTIVE_DUE]) < due:
+            due, who, where = int(m.nodes[at + N_PROACTIVE_DUE]), PROACTIVE, node
+    if int(m.system[S_FLUSHER_DUE]) < due:
+        due, who, where = int(m.system[S_FLUSHER_DUE]), FLUSHER, 0
+    return due, who, where
 
 
 @helper
 def carry_out_due(m: Mem, tables: PolicyTables, now: int) -> None:
-    """Carry out what is due up to ``now``, the earliest first; of one instant, the device first."""
+    """Carry out what is due up to ``now``, the earliest first; of one instant, the device first.
+
+    Each acts on its own clock; that of the request at hand stays as it is.
+    """
+    time, stall = int(m.system[S_NOW]), int(m.system[S_STALL])
+    m.system[S_STALL] = 0
+    due, who, node = earliest_due(m)
+    while due <= now:
+        m.system[S_NOW] = due
+        if who == DEVICE:
+            end_writes(m, due)
+        elif who == KSWAPD:
+            kswapd_step(m, node)
+        elif who == KCOMPACTD:
+            kcompactd_step(m, tables, node)
+        elif who == PROACTIVE:
+            proactive_step(m, tables, node)
+        else:
+            flusher_step(m)
+        due, who, node = earliest_due(m)
+    m.system[S_NEXT_DUE] = due
+    m.system[S_NOW], m.system[S_STALL] = time, stall
 
 
 @inline

@@ -86,6 +86,9 @@ PAGE_ISOLATED = 1 << 30
 """Lists of a node in 6.1, of a zone in 2.6.14, which uses INACTIVE_FILE and ACTIVE_FILE for all
 user pages. LRU_SLAB is the shrinkers' list of reclaimable slab pages."""
 NR_LRU_LISTS = 6
+PRIVATE_ISOLATED, PRIVATE_SKIPPED = range(2)
+"""Lists that reclaim has of its own while it works: pages it looks at, pages it passes over."""
+NR_PRIVATE_LISTS = 2
 
 # --- Zone row: int64 ------------------------------------------------------------------------
 Z_START_PFN = 0
@@ -138,7 +141,9 @@ Z_COMPACT = Z_NR_MAPPED + 1
     COMPACT_ORDER_FAILED,
     COMPACT_BLOCKSKIP_FLUSH,
 ) = range(9)
-Z_SCAN = Z_COMPACT + 9
+Z_KSWAPD_BOOST = Z_COMPACT + 9
+"""The boost when kswapd's present run began."""
+Z_SCAN = Z_KSWAPD_BOOST + 1
 """SCAN_*: what reclaim of 2.6.14 remembers of a zone."""
 (
     SCAN_NR_ACTIVE,
@@ -249,19 +254,22 @@ class Mem(NamedTuple):
     """What each handle holds: pfn + 1; 0 for nothing; -(slot + 1) for a swap slot; GONE for a page
     of a file, or of slab, that reclaim has freed."""
     lru_links: NDArray[np.int32]
-    """LRU links: next of entry e at 2e, previous at 2e + 1; entry N + i is the head of list i."""
+    """LRU links: next of entry e at 2e, previous at 2e + 1; entry N + i is the head of list i, and
+    the last NR_PRIVATE_LISTS are reclaim's own."""
     swap_slot: NDArray[np.int32]
     """(N,) slot of a page with PAGE_SWAPCACHE."""
     swap_map: NDArray[np.int32]
     """(slots,) handle + 1 of the page that a swap slot belongs to, 0 for a free slot."""
     writeback: NDArray[np.int64]
     """(2 * capacity,) ring of pages under writeback: pfn (-1: freed meanwhile), time it ends."""
+    dirtied: NDArray[np.int64]
+    """(2 * capacity,) ring of the flusher's: handle of a dirty page, time when it became dirty."""
     pageblock_skip: NDArray[np.uint8]
     """(N >> 9,) compaction's skip bits: 1 for the migrate scanner and the free scanner alike."""
     isolated: NDArray[np.int32]
     """(2 * ISOLATED_PAGES,) pages that compaction has taken: to be moved, then free ones."""
     nodes: NDArray[np.int64]
-    """(L * NODE_FIELDS,)"""
+    """((L + 1) * NODE_FIELDS,)"""
     system: NDArray[np.int64]
     """(SYSTEM_FIELDS,)"""
     nr_pages: int
@@ -300,6 +308,7 @@ def pointers(mem: Mem) -> Mem:
         ptr(mem.swap_slot),
         ptr(mem.swap_map),
         ptr(mem.writeback),
+        ptr(mem.dirtied),
         ptr(mem.pageblock_skip),
         ptr(mem.isolated),
         ptr(mem.nodes),
@@ -380,13 +389,6 @@ def zone_set(m: Mem, z: int, field: int, value: int) -> None:
 def zone_add(m: Mem, z: int, field: int, value: int) -> None:
     """Add to a field of a zone."""
     m.zones[z * ZONE_FIELDS + field] += value
-
-
-def new_lru_links(nr_pages: int, lists: int) -> NDArray[np.int32]:
-    """Return LRU links with every list empty (each head points at itself)."""
-    links: NDArray[Any] = np.zeros(2 * (nr_pages + lists), np.int32)
-    links[2 * nr_pages :] = np.repeat(np.arange(nr_pages, nr_pages + lists), 2)
-    return links
 
 
 def new_links(nr_pages: int, nr_zones: int) -> NDArray[np.int32]:

@@ -55,6 +55,13 @@ def lru_pages(state: int) -> int:
 
 
 @inline
+def page_holder(m: Mem, pfn: int) -> int:
+    """Return the handle that holds the block of a page head; -1 for a page of before the start."""
+    handle = int(m.rmap[pfn])
+    return handle if int(m.page_table[handle]) == pfn + 1 else -1
+
+
+@inline
 def lru_insert(m: Mem, before: int, entry: int) -> None:
     """Put an entry right after another one."""
     after = int(m.lru_links[2 * before])

@@ -27,6 +27,7 @@ from memsim.kernels.fallback import (
     pageblock_range,
     rmqueue_locked,
 )
+from memsim.kernels.flusher import account_page_dirtied
 from memsim.kernels.layout import (
     NUMA_FOREIGN,
     NUMA_HIT,
@@ -59,6 +60,7 @@ from memsim.kernels.layout import (
     Z_NR_RESERVED_HIGHATOMIC,
     Z_NR_WRITEBACK,
     Z_NUMA,
+    Z_TYPE,
     Z_VMSTAT,
     Mem,
     page_type,
@@ -69,15 +71,19 @@ from memsim.kernels.layout import (
     zone_set,
 )
 from memsim.kernels.lru import lru_add, lru_del, lru_pages
+from memsim.kernels.page_io import forget_write
 from memsim.kernels.pcp import free_unref_page_commit, rmqueue_pcplist
 from memsim.kernels.placement import OPT_CMA, OPT_HIGHATOMIC, OPT_NOFRAGMENT, PolicyTables
 from memsim.kernels.swap import folio_add_lru, lru_add_drain_page
+from memsim.kernels.swapfile import swap_free
 from memsim.kernels.vmstat import (
     HIGHATOMIC_RESERVED_BLOCKS,
     KSWAPD_WAKEUPS,
     PGALLOC,
+    PGFAULT,
     PGFREE,
 )
+from memsim.kernels.wakeup import wake_kswapd
 from memsim.kernels.zonelist import (
     AllocContext,
     next_zone,
@@ -132,6 +138,7 @@ def wake_if_boosted(m: Mem, z: int, alloc_flags: int) -> None:
     if alloc_flags & ALLOC_KSWAPD and zone_get(m, z, Z_BOOSTED):
         zone_set(m, z, Z_BOOSTED, 0)
         m.events[KSWAPD_WAKEUPS] += 1
+        wake_kswapd(m, z, 0, zone_get(m, z, Z_TYPE))
 
 
 @inline
@@ -244,6 +251,9 @@ def prep_new_page(m: Mem, ac: AllocContext, pfn: int, page: int, handle: int) ->
     zone_add(m, z, Z_VMSTAT + PGALLOC, 1 << ac.order)
     if page & KEPT_ELSEWHERE:
         count_page_state(m, z, page, 1 << ac.order)
+        m.events[PGFAULT] += 1 if page & PAGE_MAPPED else 0
+        if page & PAGE_DIRTY:
+            account_page_dirtied(m, handle, 1 << ac.order)
     if ac.flags & REQ_LRU:
         folio_add_lru(m, ac.cpu, pfn, ac.order)
     elif ac.flags & REQ_SLAB:
@@ -256,6 +266,10 @@ def forget_page(m: Mem, pfn: int) -> None:
     """Take a page that is about to be freed out of all accounts but the LRU lists'."""
     state = int(m.state[pfn])
     count_page_state(m, page_zone(m, pfn), state, -lru_pages(state))
+    if state & PAGE_WRITEBACK:
+        forget_write(m, pfn)
+    if state & PAGE_SWAPCACHE:
+        swap_free(m, int(m.swap_slot[pfn]))
 
 
 @inline

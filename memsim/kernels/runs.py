@@ -27,11 +27,13 @@ from memsim.kernels.layout import (
     REQ_HUGE_FAULT,
     REQUEST_FIELDS,
     TYPE_SHIFT,
+    Z_BOOSTED,
     Z_VMSTAT,
     Mem,
     page_zone,
     pageblock_type,
     zone_add,
+    zone_get,
 )
 from memsim.kernels.lru import lru_del
 from memsim.kernels.page_alloc import (
@@ -41,7 +43,6 @@ from memsim.kernels.page_alloc import (
     forget_page,
     may_use_pcplist,
     prep_new_page,
-    wake_if_boosted,
 )
 from memsim.kernels.pcp import (
     order_to_pindex,
@@ -98,7 +99,7 @@ def alloc_run(
     alloc_flags = fast_path_flags(m, tables, ac)
     alone = not may_use_pcplist(tables, ac, alloc_flags) or ac.flags & REQ_HUGE_FAULT
     z = -1 if alone else zone_at_mark(m, ac, alloc_flags)
-    if z < 0:
+    if z < 0 or zone_get(m, z, Z_BOOSTED):
         return 0
     row = pcp_row(m, z, ac.cpu)
     lst = pcp_list(row, order_to_pindex(ac.migratetype, ac.order))
@@ -121,7 +122,6 @@ def alloc_run(
         m.pcps[row + P_COUNT] -= n << ac.order
         m.pcps[row + P_FREE_FACTOR] >>= min(n, MANY_HALVINGS)
         count_numa(m, zonelist_zone(m, ac, next_zone(m, ac, 0)), z, ac.cpu, n)
-        wake_if_boosted(m, z, alloc_flags)
         m.events[ALLOC_SUCCESS] += n
     return n
 

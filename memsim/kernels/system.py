@@ -20,8 +20,18 @@ N_KSWAPD_ORDER = 3
 N_KSWAPD_HIGHEST_ZONE = 4
 N_KSWAPD_PRIORITY = 5
 N_KSWAPD_FAILURES = 6
-N_KSWAPD = 7
-"""Eight more fields of kswapd's own."""
+N_KSWAPD_STAGE = 7
+"""What kswapd does next, see ``kswapd.STAGE_*``."""
+N_KSWAPD_ALLOC_ORDER = 8
+"""The order that it was woken for."""
+N_KSWAPD_BOOST = 9
+"""Pages still to be reclaimed on account of boosted watermarks."""
+N_KSWAPD_BOOSTED = 10
+"""1: some watermark was boosted when this run began."""
+N_PGDAT_DIRTY = 11
+"""1: reclaim has met dirty pages of files only; kswapd may now write them itself."""
+N_PGDAT_WRITEBACK = 12
+"""1: reclaim has met only pages that are being written."""
 N_KCOMPACTD_DUE = 16
 """When kcompactd takes its next step; FOREVER while it sleeps."""
 N_KCOMPACTD_ORDER = 17
@@ -33,8 +43,10 @@ N_KCOMPACTD = 21
 """Eight more fields of kcompactd's own."""
 PROACTIVE_INTERVAL_NS = 500_000_000
 """Between two looks at a node's score."""
-N_NONRESIDENT_AGE = 30
-NODE_FIELDS = 32
+N_SCAN_CONTROL = 32
+"""The fields of ``scan_control``: kswapd's; those of the row after the last node's are the direct
+reclaimer's."""
+NODE_FIELDS = 64
 
 # --- System row: int64 --------------------------------------------------------------------------
 S_PRESSURE = 0
@@ -85,7 +97,19 @@ S_SLAB_OBJECTS = 28
 S_SLAB_SCAN = 29
 """Objects that the shrinkers of 2.6.14 are still to scan."""
 S_WRITEBACK_CAPACITY = 30
-S_OWN = 31
+S_SWAP_LOWEST = 31
+"""No slot below this one is free."""
+S_SWAP_CLUSTER = 32
+"""Slots that may still be taken after S_SWAP_NEXT before a new place is looked for."""
+S_DIRTIED_HEAD = 33
+S_DIRTIED_LENGTH = 34
+S_DIRTIED_CAPACITY = 35
+S_DIRTY_BACKGROUND = 36
+"""Dirty pages of files beyond which the flusher writes at once."""
+S_FLUSHER_DUE = 37
+S_FLUSH_BEFORE = 38
+"""The flusher writes what became dirty before this instant, whatever its age."""
+S_OWN = 39
 """From here on fields that only one module uses."""
 S_COMPACT = 64
 """The run of compaction at hand (compact_control.CC_*)."""

@@ -15,6 +15,10 @@ from memsim.scenario.machine import Machine, Swap
 
 WRITEBACK_CAPACITY = 1024
 """Pages that a device takes before it is congested; a power of two."""
+DIRTIED_CAPACITY = 1 << 16
+"""Dirty pages that the flusher knows of; a power of two."""
+DIRTY_BACKGROUND_RATIO = 10
+"""Percent of memory that may be dirty before the flusher writes (dirty_background_ratio)."""
 
 
 def pressure_of(machine: Machine) -> Pressure:
@@ -43,14 +47,15 @@ def pressure_arrays(setup: MachineSetup, nr_pages: int) -> dict[str, Any]:
     slots = setup.pressure.swap_slots if setup.pressure else 0
     first_look = _first_look(setup)
     return {
-        "lru_links": L.new_lru_links(nr_pages, L.NR_LRU_LISTS * owners),
+        "lru_links": _new_lru_links(nr_pages, L.NR_LRU_LISTS * owners + L.NR_PRIVATE_LISTS),
         "swap_slot": np.zeros(nr_pages, np.int32),
         "swap_map": np.zeros(slots, np.int32),
         "writeback": np.zeros(2 * WRITEBACK_CAPACITY, np.int64),
+        "dirtied": np.zeros(2 * DIRTIED_CAPACITY, np.int64),
         "pageblock_skip": np.zeros(nr_pages >> PAGEBLOCK_ORDER, np.uint8),
         "isolated": np.zeros(2 * L.ISOLATED_PAGES, np.int32),
         "nodes": _node_rows(len(setup.zonelists), first_look),
-        "system": _system_row(setup.pressure, first_look),
+        "system": _system_row(setup, first_look),
     }
 
 
@@ -62,18 +67,29 @@ def _first_look(setup: MachineSetup) -> int:
     return S.PROACTIVE_INTERVAL_NS
 
 
+def _new_lru_links(nr_pages: int, lists: int) -> NDArray[np.int32]:
+    """Return LRU links with every list empty (each head points at itself)."""
+    links: NDArray[Any] = np.zeros(2 * (nr_pages + lists), np.int32)
+    links[2 * nr_pages :] = np.repeat(np.arange(nr_pages, nr_pages + lists), 2)
+    return links
+
+
 def _node_rows(nodes: int, first_look: int) -> NDArray[np.int64]:
-    rows = np.zeros((nodes, S.NODE_FIELDS), np.int64)
+    rows = np.zeros((nodes + 1, S.NODE_FIELDS), np.int64)
     rows[:, S.N_KSWAPD_DUE] = rows[:, S.N_KCOMPACTD_DUE] = S.FOREVER
     rows[:, S.N_PROACTIVE_DUE] = first_look
     return rows.reshape(-1)
 
 
-def _system_row(pressure: Pressure | None, first_look: int) -> NDArray[np.int64]:
+def _system_row(setup: MachineSetup, first_look: int) -> NDArray[np.int64]:
     row = np.zeros(S.SYSTEM_FIELDS, np.int64)
-    p = pressure or Pressure()
-    row[S.S_PRESSURE] = pressure is not None
+    p = setup.pressure or Pressure()
+    row[S.S_PRESSURE] = setup.pressure is not None
     row[S.S_NEXT_DUE] = first_look
+    row[S.S_FLUSHER_DUE] = S.FOREVER
+    row[S.S_DIRTIED_CAPACITY] = DIRTIED_CAPACITY
+    managed = sum(zone.managed for zone in setup.zones)
+    row[S.S_DIRTY_BACKGROUND] = managed * DIRTY_BACKGROUND_RATIO // 100
     row[S.S_OOM_MAY_KILL] = 1
     row[S.S_WRITEBACK_CAPACITY] = WRITEBACK_CAPACITY
     for field, value in (

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from memsim.kernels import layout as L
+from memsim.kernels.swapfile import NOBODY
 from memsim.kernels.system import (
     S_SWAP_FREE,
     S_SWAP_SLOTS,
@@ -36,31 +37,29 @@ def _slots(memory: Memory) -> Iterator[str]:
 
 
 def _owners(memory: Memory) -> Iterator[str]:
-    """Each used slot belongs to one handle: swapped out, or in the swap cache."""
+    """Each used slot belongs to one block: swapped out, or in the swap cache."""
     table = memory.page_table.astype(np.int64)
     away = np.flatnonzero((table < 0) & (table != L.GONE))
-    slot_of = np.zeros(len(table), np.int64)
-    slot_of[away] = -table[away]
     cached = np.flatnonzero(memory.mem.state[: memory.nr_pages] & L.PAGE_SWAPCACHE)
-    holders = memory.mem.rmap[cached]
-    if np.any(table[holders] != cached + 1):
-        yield "a page of the swap cache has no holder"
-    slot_of[holders] = memory.mem.swap_slot[cached].astype(np.int64) + 1
-    if np.any(slot_of > len(memory.mem.swap_map)):
-        yield "a handle is swapped out to a slot that is not there"
-        return
-    owners = np.flatnonzero(slot_of)
-    expected = np.zeros(len(memory.mem.swap_map), np.int64)
-    expected[slot_of[owners] - 1] = owners + 1
-    different = np.flatnonzero(expected != memory.mem.swap_map)
+    holders = memory.mem.rmap[cached].astype(np.int64)
+    held = table[holders] == cached + 1
+    found = np.zeros(len(memory.mem.swap_map), np.int64)
+    pages = 1 << ((memory.mem.state[cached] & L.ORDER_MASK) >> L.ORDER_SHIFT)
+    owners = np.where(held, holders + 1, NOBODY)
+    for slot, count, owner in zip(memory.mem.swap_slot[cached], pages, owners, strict=True):
+        found[slot : slot + count] = owner
+    for handle in away:
+        slot = int(-table[handle] - 1)
+        run = np.flatnonzero(memory.mem.swap_map[slot:] != handle + 1)
+        count = int(run[0]) if len(run) else len(memory.mem.swap_map) - slot
+        if count == 0 or np.any(found[slot : slot + count]):
+            yield f"handle {handle} is swapped out to slot {slot}, which is not its own"
+        found[slot : slot + count] = handle + 1
+    used = memory.mem.swap_map
+    different = np.flatnonzero((used != found) & (used != NOBODY))
     if len(different):
         slot = int(different[0])
-        yield (
-            f"swap slot {slot} is kept for handle {memory.mem.swap_map[slot] - 1}, "
-            f"and handle {expected[slot] - 1} uses it"
-        )
-    if len(np.unique(slot_of[owners])) != len(owners):
-        yield "two handles are swapped out to the same slot"
+        yield f"swap slot {slot} is kept for handle {used[slot] - 1}, which does not use it"
 
 
 def _written(memory: Memory) -> Iterator[str]:
