@@ -2,7 +2,8 @@
 
 Source: mm/swapfile.c, Linux 6.1; spec linux-2.6.14 6.8 for the search.
 
-Unlike Linux: one search for swap slots for all kernels, that of 2.6.14; 6.1 gives each CPU a cluster of its own.
+Unlike Linux: one search for swap slots for all kernels, that of 2.6.14; 6.1 gives each CPU a
+cluster of its own.
 """
 
 from __future__ import annotations
