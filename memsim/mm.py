@@ -29,6 +29,12 @@ NR_PCP_LISTS = NR_LOWORDER_PCP_LISTS + 2
 PCP_BATCH_SCALE_MAX = 5
 LRU_BATCH = 15
 """Pages that wait on a CPU before they enter an LRU list (PAGEVEC_SIZE)."""
+LRU_BATCH_2005 = 14
+"""The same in 2.6.14."""
+DEF_PRIORITY = 12
+"""Reclaim looks first at a list's length >> DEF_PRIORITY."""
+SWAP_CLUSTER_MAX = 32
+"""Pages that reclaim takes off a list at a time, and is content with."""
 
 MAX_DMA_PFN = 4096
 MAX_DMA32_PFN = 1 << 20

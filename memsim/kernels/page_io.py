@@ -101,7 +101,7 @@ def end_page_writeback(m: Mem, pfn: int) -> None:
     zone_add(m, page_zone(m, pfn), Z_NR_WRITEBACK, -pages)
     m.events[NR_WRITTEN] += pages
     m.state[pfn] = state & ~(PAGE_WRITEBACK | PAGE_RECLAIM)
-    kept = PAGE_ISOLATED | PAGE_UNEVICTABLE | PAGE_DIRTY
+    kept = PAGE_ISOLATED | PAGE_UNEVICTABLE | PAGE_DIRTY | (PAGE_ACTIVE if m.lru_per_zone else 0)
     if state & PAGE_RECLAIM and state & PAGE_LRU and not state & kept:
         lru_del(m, pfn)
         m.state[pfn] &= ~PAGE_ACTIVE

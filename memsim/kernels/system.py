@@ -46,6 +46,8 @@ PROACTIVE_INTERVAL_NS = 500_000_000
 N_SCAN_CONTROL = 32
 """The fields of ``scan_control``: kswapd's; those of the row after the last node's are the direct
 reclaimer's."""
+N_KSWAPD_2005 = N_SCAN_CONTROL
+"""In 2.6.14 the fields of its kswapd."""
 NODE_FIELDS = 64
 
 # --- System row: int64 --------------------------------------------------------------------------
@@ -111,6 +113,12 @@ S_FLUSH_BEFORE = 38
 """The flusher writes what became dirty before this instant, whatever its age."""
 S_OWN = 39
 """From here on fields that only one module uses."""
+S_TOTAL_MEMORY = 48
+"""2.6.14: pages above the high marks of all zones, the whole that shares are taken of."""
+S_PAGE_CLUSTER = 49
+"""2.6.14: slots that are read from swap together."""
+S_OWN_2005 = 50
+"""From here on fields that only one module of 2.6.14 uses."""
 S_COMPACT = 64
 """The run of compaction at hand (compact_control.CC_*)."""
 SYSTEM_FIELDS = 96

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from memsim.kernels import layout as L
 from memsim.kernels import system as S
 from memsim.memory.setup import MachineSetup, Pressure
-from memsim.mm import PAGE_SIZE, PAGEBLOCK_ORDER
+from memsim.mm import PAGE_SIZE, PAGEBLOCK_ORDER, Wmark
 from memsim.scenario.machine import Machine, Swap
 
 WRITEBACK_CAPACITY = 1024
@@ -19,6 +19,8 @@ DIRTIED_CAPACITY = 1 << 16
 """Dirty pages that the flusher knows of; a power of two."""
 DIRTY_BACKGROUND_RATIO = 10
 """Percent of memory that may be dirty before the flusher writes (dirty_background_ratio)."""
+PAGE_CLUSTER_FROM = 4096
+"""Pages of memory from which on 2.6.14 reads eight slots of swap at a time (swap_setup)."""
 
 
 def pressure_of(machine: Machine) -> Pressure:
@@ -91,6 +93,8 @@ def _system_row(setup: MachineSetup, first_look: int) -> NDArray[np.int64]:
     managed = sum(zone.managed for zone in setup.zones)
     row[S.S_DIRTY_BACKGROUND] = managed * DIRTY_BACKGROUND_RATIO // 100
     row[S.S_OOM_MAY_KILL] = 1
+    row[S.S_TOTAL_MEMORY] = sum(max(0, z.present - z.watermark[Wmark.HIGH]) for z in setup.zones)
+    row[S.S_PAGE_CLUSTER] = 8 if managed >= PAGE_CLUSTER_FROM else 4
     row[S.S_WRITEBACK_CAPACITY] = WRITEBACK_CAPACITY
     for field, value in (
         (S.S_SWAPPINESS, p.swappiness),

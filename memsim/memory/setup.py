@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from memsim.kernels import layout as L
 from memsim.kernels.linux_2_6_14.pcp import NR_LISTS
 from memsim.mm import (
+    DEF_PRIORITY,
     MAX_ORDER_NR_PAGES,
     MAX_PAGE_ORDER,
     MIGRATE_PCPTYPES,
@@ -125,6 +126,7 @@ def zone_rows(zones: Sequence[ZoneSetup]) -> NDArray[np.int64]:
         row[L.Z_NOFRAGMENT] = z.nofragment
         reserve = slice(L.Z_LOWMEM_RESERVE, L.Z_LOWMEM_RESERVE + len(z.lowmem_reserve))
         row[reserve] = z.lowmem_reserve
+        row[L.Z_SCAN + L.SCAN_PREV_PRIORITY] = row[L.Z_SCAN + L.SCAN_TEMP_PRIORITY] = DEF_PRIORITY
     return rows.reshape(-1)
 
 

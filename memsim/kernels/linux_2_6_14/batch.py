@@ -5,27 +5,55 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from memsim.kernels._jit import kernel, ptr
+from memsim.kernels._jit import inline, kernel, ptr
 from memsim.kernels.events import (
+    SKIPPED,
+    TOUCHED,
     Batch,
     alloc_context,
     batch_pointers,
+    is_resident,
     let_go,
     log_is_full,
     prefetch_events,
     record,
 )
 from memsim.kernels.layout import (
+    PAGE_DIRTY,
     R_PAGE,
     REQUEST_FIELDS,
     Mem,
     pointers,
 )
-from memsim.kernels.linux_2_6_14.page_alloc import alloc_pages, free_pages
+from memsim.kernels.linux_2_6_14.daemons import begin_event, carry_out_due
+from memsim.kernels.linux_2_6_14.page_alloc import free_pages
 from memsim.kernels.linux_2_6_14.pcp import drain_pages_zone
+from memsim.kernels.linux_2_6_14.slowpath import alloc_pages
+from memsim.kernels.linux_2_6_14.touch import finish_fault, read_below, touch_resident
+from memsim.kernels.page_alloc import NEEDS_OOM_KILL
 from memsim.kernels.placement import PolicyTables, policy_pointers
-from memsim.kernels.system import S_NOW
-from memsim.mm import OP_COLD, OP_FREE
+from memsim.kernels.system import S_FALLBACK, S_NOW, S_OOM
+from memsim.mm import OP_COLD, OP_FALLBACK, OP_FREE, OP_TOUCH, OP_WRITE
+
+
+@inline
+def allocate(m: Mem, tables: PolicyTables, rows: NDArray[np.int64], b: Batch, i: int) -> int:
+    """Carry out a request, or an access to what is not in memory; return what it got."""
+    op, handle = int(b.op[i]), int(b.handle[i])
+    at = int(b.request[i]) * REQUEST_FIELDS
+    page = int(rows[at + R_PAGE])
+    ac = alloc_context(m, rows, at, op & 0xF, int(b.cpu[i]))
+    entry = int(m.page_table[handle])
+    if entry < 0:
+        read_below(m, tables, ac, entry, page)
+    pfn = alloc_pages(m, tables, ac)
+    if pfn == NEEDS_OOM_KILL:
+        return pfn
+    pfn = record(m, ac, b, i, pfn, page)
+    written = op & OP_TOUCH and op & OP_WRITE
+    if pfn >= 0 and (entry < 0 or written or page & PAGE_DIRTY):
+        finish_fault(m, tables, ac, handle, entry, page, 1 if written else 0)
+    return pfn
 
 
 @kernel
@@ -37,21 +65,31 @@ def run_batch(
     tables = policy_pointers(policy)
     rows = ptr(requests)
     b = batch_pointers(batch)
+    m.system[S_OOM] = 0
     for i in range(start, stop):
         if log_is_full(m, i):
             return i
+        begin_event(m, tables, int(b.time[i]))
         prefetch_events(m, b, i, stop)
         op = int(b.op[i])
-        cpu = int(b.cpu[i])
+        handle = int(b.handle[i])
+        at = int(b.request[i]) * REQUEST_FIELDS
         if op & OP_FREE:
             pfn = let_go(m, b, i)
             if pfn >= 0:
-                free_pages(m, tables, cpu, pfn, 1 if op & OP_COLD else 0)
+                free_pages(m, tables, int(b.cpu[i]), pfn, 1 if op & OP_COLD else 0)
+        elif op & OP_TOUCH and is_resident(m, b, i):
+            pfn = int(m.page_table[handle]) - 1
+            touch_resident(m, tables, handle, pfn, int(rows[at + R_PAGE]), op & OP_WRITE)
+            b.status[i] = TOUCHED
+        elif op & OP_FALLBACK and int(m.system[S_FALLBACK]) == 0:
+            b.status[i] = SKIPPED
+            pfn = -1
         else:
-            at = int(b.request[i]) * REQUEST_FIELDS
-            ac = alloc_context(m, rows, at, op & 0xF, cpu)
-            pfn = alloc_pages(m, tables, ac)
-            pfn = record(m, ac, b, i, pfn, int(rows[at + R_PAGE]))
+            pfn = allocate(m, tables, rows, b, i)
+            if pfn == NEEDS_OOM_KILL:
+                m.system[S_OOM] = 1
+                return i
         b.pfn[i] = pfn
     return stop
 
@@ -68,6 +106,7 @@ def drain_all_pages(mem: Mem, policy: PolicyTables) -> None:
 
 @kernel
 def advance(mem: Mem, policy: PolicyTables, now: int) -> None:
-    """Let time come to ``now``."""
+    """Let time come to ``now``: daemons and the device do what is due until then."""
     m = pointers(mem)
     m.system[S_NOW] = max(now, int(m.system[S_NOW]))
+    carry_out_due(m, policy_pointers(policy), now)

@@ -16,10 +16,13 @@ from memsim.kernels.buddy import (
 )
 from memsim.kernels.fallback import trace_extfrag
 from memsim.kernels.layout import (
+    SCAN_ALL_UNRECLAIMABLE,
+    SCAN_PAGES_SCANNED,
     TYPE_SHIFT,
     Z_MANAGED,
     Z_NR_FREE_PAGES,
     Z_NR_RESERVED_HIGHATOMIC,
+    Z_SCAN,
     Z_VMSTAT,
     Mem,
     free_head,
@@ -28,6 +31,7 @@ from memsim.kernels.layout import (
     pageblock_type,
     zone_add,
     zone_get,
+    zone_set,
 )
 from memsim.kernels.placement import (
     CLAIM_FLIP,
@@ -66,8 +70,10 @@ def free_type(m: Mem, tables: PolicyTables, pfn: int) -> int:
 def free_one_page(m: Mem, z: int, pfn: int, order: int, migratetype: int) -> None:
     """Merge a block with its free buddies, of whatever type, and put it at a list's head.
 
-    Source: __free_pages_bulk, mm/page_alloc.c, 2.6.14 (spec 3.1).
+    Reclaim takes courage again. Source: __free_pages_bulk, mm/page_alloc.c, 2.6.14 (spec 3.1).
     """
+    zone_set(m, z, Z_SCAN + SCAN_ALL_UNRECLAIMABLE, 0)
+    zone_set(m, z, Z_SCAN + SCAN_PAGES_SCANNED, 0)
     zone_add(m, z, Z_NR_FREE_PAGES, 1 << order)
     pfn, order = merge_buddies(m, z, pfn, order, migratetype)
     add_to_free_list(m, z, pfn, order, migratetype, False)

@@ -1,20 +1,15 @@
 """The allocation path: watermarks, the walk over the zonelist, freeing.
 
-Source: mm/page_alloc.c, Linux 2.6.14 (spec 2.2, 5). The path goes as far as a request that may
-not reclaim; one that would reclaim ends with Status.NEEDS_RECLAIM.
+Source: mm/page_alloc.c, Linux 2.6.14 (spec 2.2, 5 step 1).
 """
 
 from __future__ import annotations
 
-from memsim.kernels._jit import helper, inline
+from memsim.kernels._jit import inline
 from memsim.kernels.layout import (
     ORDER_MASK,
     ORDER_SHIFT,
     REQ_COLD,
-    REQ_DIRECT_RECLAIM,
-    REQ_HIGH,
-    REQ_MEMALLOC,
-    REQ_NOMEMALLOC,
     Z_LOWMEM_RESERVE,
     Z_NR_FREE,
     Z_NR_FREE_PAGES,
@@ -28,12 +23,10 @@ from memsim.kernels.layout import (
 )
 from memsim.kernels.linux_2_6_14.fallback import free_one_page, free_type, rmqueue_locked
 from memsim.kernels.linux_2_6_14.pcp import free_hot_cold_page, rmqueue_pcplist
-from memsim.kernels.page_alloc import WOULD_RECLAIM, free_pages_prepare, zone_statistics
+from memsim.kernels.page_alloc import free_pages_prepare, zone_statistics
 from memsim.kernels.placement import PolicyTables
 from memsim.kernels.vmstat import (
-    KSWAPD_WAKEUPS,
     PGFREE,
-    SLOWPATH,
 )
 from memsim.kernels.zonelist import AllocContext, next_zone, zonelist_zone
 from memsim.mm import Wmark, ZoneType2005
@@ -101,54 +94,6 @@ def get_page_from_freelist(
                 return pfn
         position = next_zone(m, ac, position + 1)
     return -1
-
-
-@helper
-def walk_again(m: Mem, tables: PolicyTables, ac: AllocContext, first: int, alloc_flags: int) -> int:
-    """Walk the zonelist in the slow path, whose several walks share this one copy of the code."""
-    return get_page_from_freelist(m, tables, ac, first, alloc_flags)
-
-
-@helper
-def wakeup_kswapd(m: Mem, z: int, order: int) -> None:
-    """Wake kswapd for a zone, unless it is above its low mark without any reserve (spec 6.7)."""
-    if not zone_watermark_ok(m, z, order, LOWEST_ZONE, WMARK_LOW):
-        m.events[KSWAPD_WAKEUPS] += 1
-
-
-@helper
-def alloc_pages_slowpath(m: Mem, tables: PolicyTables, ac: AllocContext, first: int) -> int:
-    """Wake kswapd and try again at the min mark; -1 for failure, or WOULD_RECLAIM (spec 5, 2-5)."""
-    m.events[SLOWPATH] += 1
-    position = first
-    while position >= 0:
-        wakeup_kswapd(m, zonelist_zone(m, ac, position), ac.order)
-        position = next_zone(m, ac, position + 1)
-    alloc_flags = WMARK_MIN
-    if not ac.flags & REQ_DIRECT_RECLAIM:
-        alloc_flags |= ALLOC_HARDER
-    if ac.flags & REQ_HIGH:
-        alloc_flags |= ALLOC_HIGH
-    pfn = walk_again(m, tables, ac, first, alloc_flags)
-    if pfn >= 0:
-        return pfn
-    if ac.flags & REQ_MEMALLOC:
-        if ac.flags & REQ_NOMEMALLOC:
-            return -1
-        return walk_again(m, tables, ac, first, ALLOC_NO_WATERMARKS)
-    return WOULD_RECLAIM if ac.flags & REQ_DIRECT_RECLAIM else -1
-
-
-@inline
-def alloc_pages(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
-    """Serve a request (__alloc_pages, spec 5); a pfn, -1 if there is no page, or WOULD_RECLAIM."""
-    first = next_zone(m, ac, 0)
-    if first < 0 or ac.order > m.max_page_order:
-        return -1
-    pfn = get_page_from_freelist(m, tables, ac, first, WMARK_LOW)
-    if pfn < 0:
-        pfn = alloc_pages_slowpath(m, tables, ac, first)
-    return pfn
 
 
 @inline
