@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from memsim import plugins
 from memsim.errors import InputError
-from memsim.kernels.placement import PolicyTables
+from memsim.kernels.placement import OPT_IDEAL, PolicyTables
 from memsim.memory import Memory
 from memsim.memory.setup import MachineSetup, ZoneSetup
 from memsim.mm import (
@@ -87,6 +87,11 @@ class Events(NamedTuple):
     def part(self, start: int, stop: int) -> Events:
         """Return the events from ``start`` to ``stop``."""
         return Events._make(np.ascontiguousarray(column[start:stop]) for column in self)
+
+    def parts(self, start: int, stop: int, size: int) -> Iterator[tuple[int, Events]]:
+        """Yield the events from ``start`` to ``stop`` by ``size``, and the number of the first."""
+        for first in range(start, min(stop, len(self.op)), size):
+            yield first, self.part(first, min(first + size, stop))
 
 
 def verify(names: Sequence[str]) -> Iterator[Verdict]:
@@ -227,10 +232,13 @@ def _looked_at(case: Case) -> dict[str, str]:
     faults = dict.fromkeys(("conservation", "allocation", "invariants"), "")
     owners = _Owners(memory)
     pages = _free_pages(memory)
+    moves = bool(case.tables.options[OPT_IDEAL])
     for start in range(0, len(events.op), STEP):
-        part = events.part(start, start + STEP)
-        outcome = memory.run(*part)
-        faults["allocation"] = faults["allocation"] or owners.follow(start, part, outcome)
+        for first, part in events.parts(start, start + STEP, 1 if moves else STEP):
+            outcome = memory.run(*part)
+            if moves:
+                owners.look_again(int(part.handle[0]))
+            faults["allocation"] = faults["allocation"] or owners.follow(first, part, outcome)
         found = _free_pages(memory) + owners.held
         if found != pages and not faults["conservation"]:
             faults["conservation"] = f"{pages} pages became {found} by event {start + len(part.op)}"
@@ -251,11 +259,21 @@ class _Owners:
     """Who holds each page, by what the machine says of each event."""
 
     def __init__(self, memory: Memory) -> None:
+        self.memory = memory
         self.setup = memory.setup
         self.owner = np.full(memory.nr_pages, -1, np.int64)
         self.at: dict[int, tuple[int, int]] = {}
         """First page and order of what each handle holds."""
         self.held = 0
+
+    def look_again(self, but: int) -> None:
+        """See where pages have moved to while the event of a handle, ``but``, was carried out."""
+        self.owner[:] = -1
+        for handle, (start, order) in self.at.items():
+            if handle != but:
+                start = int(self.memory.page_table[handle]) - 1
+                self.at[handle] = start, order
+            self.owner[start : start + (1 << order)] = handle
 
     def follow(self, first: int, events: Events, outcome: Outcome) -> str:
         """Follow events, the first of which is number ``first``; say what is wrong with one."""

@@ -40,9 +40,12 @@ from memsim.kernels.placement import (
     CLAIM_WHOLE,
     NR_FALLBACKS,
     OPT_BOOST,
+    OPT_BOOT_TYPE,
     OPT_CMA,
+    OPT_IDEAL,
     PolicyTables,
 )
+from memsim.kernels.system import S_MAY_MIX
 from memsim.kernels.trace_log import LOG_EXTFRAG, log_event
 from memsim.kernels.vmstat import (
     EXTFRAG_CHANGE_OWNERSHIP,
@@ -213,6 +216,14 @@ def trace_extfrag(
     zone_add(m, z, Z_VMSTAT + EXTFRAG_CHANGE_OWNERSHIP, change_ownership)
 
 
+@inline
+def keeps_apart(m: Mem, tables: PolicyTables, migratetype: int) -> bool:
+    """Say whether a type may take whole pageblocks only: policy ``ideal`` makes them for it."""
+    if int(tables.options[OPT_IDEAL]) == 0 or int(m.system[S_MAY_MIX]):
+        return False
+    return migratetype != int(tables.options[OPT_BOOT_TYPE])
+
+
 @helper
 def rmqueue_fallback(
     m: Mem, tables: PolicyTables, z: int, order: int, migratetype: int, alloc_flags: int
@@ -223,7 +234,8 @@ def rmqueue_fallback(
     take the smallest one instead. Source: __rmqueue_fallback, mm/page_alloc.c, 6.1 (spec 3.4).
     """
     lowest = order
-    if order < PAGEBLOCK_ORDER and alloc_flags & ALLOC_NOFRAGMENT:
+    apart = alloc_flags & ALLOC_NOFRAGMENT or keeps_apart(m, tables, migratetype)
+    if order < PAGEBLOCK_ORDER and apart:
         lowest = PAGEBLOCK_ORDER
     current = MAX_PAGE_ORDER
     other = -1

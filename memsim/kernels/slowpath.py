@@ -20,7 +20,9 @@ from memsim.kernels.fallback import (
     ALLOC_MIN_RESERVE,
     ALLOC_NO_WATERMARKS,
     ALLOC_NON_BLOCK,
+    ALLOC_WMARK_MASK,
 )
+from memsim.kernels.ideal import drain_lru_batches, make_room, movable_type
 from memsim.kernels.layout import (
     COMPACT_BLOCKSKIP_FLUSH,
     REQ_DIRECT_RECLAIM,
@@ -34,8 +36,11 @@ from memsim.kernels.layout import (
     REQ_NORETRY,
     REQ_RETRY_MAYFAIL,
     REQ_THISNODE,
+    Z_BOOST,
     Z_COMPACT,
     Z_NODE,
+    Z_NR_FREE_PAGES,
+    Z_WMARK,
     Mem,
     page_zone,
     zone_get,
@@ -48,7 +53,7 @@ from memsim.kernels.page_alloc import (
     get_page_from_freelist,
 )
 from memsim.kernels.pcp import drain_pages_zone
-from memsim.kernels.placement import PolicyTables
+from memsim.kernels.placement import OPT_IDEAL, PolicyTables
 from memsim.kernels.retry import (
     NO_MEMORY,
     note_failure,
@@ -56,7 +61,7 @@ from memsim.kernels.retry import (
     should_reclaim_retry,
     unreserve_highatomic_pageblock,
 )
-from memsim.kernels.system import S_EXTFRAG_INDEX, S_OOM_MAY_KILL, S_PRESSURE, S_WHY
+from memsim.kernels.system import S_EXTFRAG_INDEX, S_MAY_MIX, S_OOM_MAY_KILL, S_PRESSURE, S_WHY
 from memsim.kernels.trace_log import (
     OOM_KILL,
     OOM_NO_VICTIM,
@@ -82,7 +87,13 @@ from memsim.kernels.vmstat import (
     KSWAPD_WAKEUPS,
     SLOWPATH,
 )
-from memsim.kernels.zonelist import WMARK_MIN, AllocContext, next_zone, zonelist_zone
+from memsim.kernels.zonelist import (
+    WMARK_MIN,
+    AllocContext,
+    next_zone,
+    zone_watermark_ok_with,
+    zonelist_zone,
+)
 from memsim.mm import PAGE_ALLOC_COSTLY_ORDER, Wmark, ZoneType
 
 WMARK_HIGH = int(Wmark.HIGH)
@@ -247,6 +258,40 @@ def alloc_pages_may_oom(m: Mem, tables: PolicyTables, ac: AllocContext, alloc_fl
 
 
 @helper
+def is_above_mark(m: Mem, z: int, ac: AllocContext, alloc_flags: int) -> bool:
+    """Say whether a zone has the pages for a request, in whatever pieces."""
+    single = AllocContext(
+        0, ac.migratetype, ac.highest_zone, ac.flags, ac.zonelist, ac.nodemask, ac.cpu
+    )
+    free = max(zone_get(m, z, Z_NR_FREE_PAGES), 0) - (1 << ac.order) + 1
+    mark = zone_get(m, z, Z_WMARK + (alloc_flags & ALLOC_WMARK_MASK)) + zone_get(m, z, Z_BOOST)
+    return zone_watermark_ok_with(m, z, single, mark, alloc_flags, free)
+
+
+@helper
+def alloc_pages_ideal(m: Mem, tables: PolicyTables, ac: AllocContext, alloc_flags: int) -> int:
+    """Let movable pages give way at no cost until there is a block; -1 where that cannot help."""
+    if ac.order == 0 and ac.migratetype == movable_type(tables):
+        return -1
+    drain_all_pages(m, ac.cpu)
+    drain_lru_batches(m)
+    position = next_zone(m, ac, 0)
+    while position >= 0:
+        z = zonelist_zone(m, ac, position)
+        if is_above_mark(m, z, ac, alloc_flags):
+            pfn = walk_again(m, tables, ac, alloc_flags)
+            while pfn < 0 and make_room(m, tables, z, ac.order, ac.migratetype):
+                pfn = walk_again(m, tables, ac, alloc_flags)
+            if pfn >= 0:
+                return pfn
+        position = next_zone(m, ac, position + 1)
+    m.system[S_MAY_MIX] = 1
+    pfn = walk_again(m, tables, ac, alloc_flags)
+    m.system[S_MAY_MIX] = 0
+    return pfn
+
+
+@helper
 def alloc_pages_slowpath(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
     """Get a page when no zone is above its low mark; see ``alloc_pages`` for what is returned."""
     m.events[SLOWPATH] += 1
@@ -262,6 +307,10 @@ def alloc_pages_slowpath(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
     pfn = walk_again(m, tables, ac, alloc_flags)
     if pfn >= 0:
         return pfn
+    if int(tables.options[OPT_IDEAL]):
+        pfn = alloc_pages_ideal(m, tables, ac, alloc_flags)
+        if pfn >= 0:
+            return pfn
     reclaims = ac.flags & REQ_DIRECT_RECLAIM and not ignores_watermarks(ac)
     if reclaims and int(m.system[S_PRESSURE]) == 0:
         return WOULD_RECLAIM

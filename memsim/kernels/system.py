@@ -119,6 +119,8 @@ S_PAGE_CLUSTER = 49
 """2.6.14: slots that are read from swap together."""
 S_OWN_2005 = 50
 """From here on fields that only one module of 2.6.14 uses."""
+S_MAY_MIX = 63
+"""1: policy ``ideal`` lets types into each other's pageblocks, for there is nothing else left."""
 S_COMPACT = 64
 """The run of compaction at hand (compact_control.CC_*)."""
 SYSTEM_FIELDS = 96

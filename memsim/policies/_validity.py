@@ -136,7 +136,7 @@ def _option_faults(tables: PolicyTables, kernel: Kernel, limit: int) -> Iterator
         if not least <= value <= most:
             yield f"{name} is {value}, expected {least} to {most}"
         elif (
-            option != boot
+            option not in (boot, placement.OPT_IDEAL)
             and value != (-1 if option == reserve else 0)
             and (option in OF_6_1) != (kernel.mechanism == "linux-6.1")
         ):

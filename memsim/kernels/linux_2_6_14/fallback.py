@@ -14,7 +14,7 @@ from memsim.kernels.buddy import (
     merge_buddies,
     rmqueue_smallest,
 )
-from memsim.kernels.fallback import trace_extfrag
+from memsim.kernels.fallback import keeps_apart, trace_extfrag
 from memsim.kernels.layout import (
     SCAN_ALL_UNRECLAIMABLE,
     SCAN_PAGES_SCANNED,
@@ -185,6 +185,8 @@ def rmqueue_fallback(m: Mem, tables: PolicyTables, z: int, order: int, migratety
         pfn = steal_maxorder_block(m, tables, z, order, migratetype, other)
     else:
         lowest = order + int(tables.options[OPT_FLOOR])
+        if keeps_apart(m, tables, migratetype):
+            lowest = m.max_page_order
         if int(tables.options[OPT_TYPE_FIRST]):
             other, current = find_type_first(m, tables, z, lowest, migratetype)
         else:

@@ -5,7 +5,7 @@ Source: mm/page_alloc.c, Linux 2.6.14 (spec 2.2, 5 step 1).
 
 from __future__ import annotations
 
-from memsim.kernels._jit import inline
+from memsim.kernels._jit import helper, inline
 from memsim.kernels.layout import (
     ORDER_MASK,
     ORDER_SHIFT,
@@ -42,17 +42,31 @@ ALLOC_NO_WATERMARKS = 1 << 4
 
 
 @inline
+def mark_of(m: Mem, z: int, alloc_flags: int) -> int:
+    """Return the mark that these flags name, lowered as they say."""
+    mark = zone_get(m, z, Z_WMARK + (alloc_flags & ALLOC_WMARK_MASK))
+    if alloc_flags & ALLOC_HIGH:
+        mark -= mark // 2
+    if alloc_flags & ALLOC_HARDER:
+        mark -= mark // 4
+    return mark
+
+
+@helper
+def has_pages(m: Mem, z: int, order: int, classzone: int, alloc_flags: int) -> bool:
+    """Say whether a zone has the pages for a request, in whatever pieces."""
+    free = zone_get(m, z, Z_NR_FREE_PAGES) - (1 << order) + 1
+    return free > mark_of(m, z, alloc_flags) + zone_get(m, z, Z_LOWMEM_RESERVE + classzone)
+
+
+@inline
 def zone_watermark_ok(m: Mem, z: int, order: int, classzone: int, alloc_flags: int) -> bool:
     """Test a zone's free pages against a mark, order by order (spec 2.2).
 
     ``classzone`` is the type of the first zone that the request may use.
     """
     free = zone_get(m, z, Z_NR_FREE_PAGES) - (1 << order) + 1
-    mark = zone_get(m, z, Z_WMARK + (alloc_flags & ALLOC_WMARK_MASK))
-    if alloc_flags & ALLOC_HIGH:
-        mark -= mark // 2
-    if alloc_flags & ALLOC_HARDER:
-        mark -= mark // 4
+    mark = mark_of(m, z, alloc_flags)
     if free <= mark + zone_get(m, z, Z_LOWMEM_RESERVE + classzone):
         return False
     for smaller in range(order):

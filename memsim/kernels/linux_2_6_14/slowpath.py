@@ -9,6 +9,7 @@ from __future__ import annotations
 from memsim.kernels._jit import helper, inline
 from memsim.kernels.compaction_score import fragmentation_index
 from memsim.kernels.flusher import wakeup_flusher_threads
+from memsim.kernels.ideal import drain_lru_batches, make_room, movable_type
 from memsim.kernels.layout import (
     REQ_DIRECT_RECLAIM,
     REQ_FS,
@@ -37,6 +38,7 @@ from memsim.kernels.linux_2_6_14.page_alloc import (
     WMARK_LOW,
     WMARK_MIN,
     get_page_from_freelist,
+    has_pages,
     zone_watermark_ok,
 )
 from memsim.kernels.linux_2_6_14.page_reclaim import S_COST, ScanControl
@@ -49,10 +51,11 @@ from memsim.kernels.linux_2_6_14.vmscan import (
 )
 from memsim.kernels.linux_2_6_14.writeback import too_much_writeback
 from memsim.kernels.page_alloc import NEEDS_OOM_KILL, WOULD_RECLAIM
-from memsim.kernels.placement import PolicyTables
+from memsim.kernels.placement import OPT_IDEAL, PolicyTables
 from memsim.kernels.system import (
     S_EXTFRAG_INDEX,
     S_LUMPY,
+    S_MAY_MIX,
     S_OOM_MAY_KILL,
     S_PRESSURE,
     S_WHY,
@@ -290,6 +293,31 @@ def reclaim_and_retry(m: Mem, tables: PolicyTables, ac: AllocContext, alloc_flag
 
 
 @helper
+def alloc_pages_ideal(m: Mem, tables: PolicyTables, ac: AllocContext, alloc_flags: int) -> int:
+    """Let movable pages give way at no cost until there is a block; -1 where that cannot help."""
+    if ac.order == 0 and ac.migratetype == movable_type(tables):
+        return -1
+    drain_all_pages(m, tables)
+    drain_lru_batches(m)
+    first = next_zone(m, ac, 0)
+    classzone = zone_get(m, zonelist_zone(m, ac, first), Z_TYPE)
+    position = first
+    while position >= 0:
+        z = zonelist_zone(m, ac, position)
+        if has_pages(m, z, ac.order, classzone, alloc_flags):
+            pfn = walk_again(m, tables, ac, alloc_flags)
+            while pfn < 0 and make_room(m, tables, z, ac.order, ac.migratetype):
+                pfn = walk_again(m, tables, ac, alloc_flags)
+            if pfn >= 0:
+                return pfn
+        position = next_zone(m, ac, position + 1)
+    m.system[S_MAY_MIX] = 1
+    pfn = walk_again(m, tables, ac, alloc_flags)
+    m.system[S_MAY_MIX] = 0
+    return pfn
+
+
+@helper
 def alloc_pages_slowpath(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
     """Wake kswapd, try again at the min mark, reclaim; see ``alloc_pages`` for what is returned."""
     m.events[SLOWPATH] += 1
@@ -301,6 +329,8 @@ def alloc_pages_slowpath(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
     if ac.flags & REQ_HIGH:
         alloc_flags |= ALLOC_HIGH
     pfn = walk_again(m, tables, ac, alloc_flags)
+    if pfn < 0 and int(tables.options[OPT_IDEAL]):
+        pfn = alloc_pages_ideal(m, tables, ac, alloc_flags)
     if pfn >= 0:
         return pfn
     if ac.flags & REQ_MEMALLOC:

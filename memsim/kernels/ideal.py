@@ -1,0 +1,342 @@
+"""The bound: movable pages give way at no cost, so that nothing is fragmented for long.
+
+No kernel does this. Policy ``ideal`` switches it on (placement.OPT_IDEAL), to say how far from what
+placement and compaction could do at best the others are.
+"""
+
+from __future__ import annotations
+
+from memsim.kernels._jit import ctz, helper, inline
+from memsim.kernels.buddy import add_to_free_list, del_page_from_free_list, expand, merge_buddies
+from memsim.kernels.census import free_order_at, reserved_order
+from memsim.kernels.layout import (
+    ORDER_MASK,
+    ORDER_SHIFT,
+    PAGE_ALLOCATED,
+    PAGE_ISOLATED,
+    PAGE_LRU,
+    PAGE_PINNED,
+    PAGE_SLAB,
+    PAGE_SWAPCACHE,
+    PAGE_WRITEBACK,
+    TYPE_MASK,
+    TYPE_SHIFT,
+    Z_END_PFN,
+    Z_START_PFN,
+    Mem,
+    free_head,
+    free_mask,
+    page_zone,
+    pageblock_type,
+    zone_get,
+)
+from memsim.kernels.placement import OPT_BOOT_TYPE, PolicyTables
+from memsim.kernels.swap import lru_add_drain
+from memsim.kernels.system import (
+    S_WRITEBACK_CAPACITY,
+    S_WRITEBACK_HEAD,
+    S_WRITEBACK_LENGTH,
+)
+from memsim.mm import MIGRATE_PCPTYPES
+
+TRIES = 8
+"""Areas that are tried for one block, the cheapest first."""
+ALL_TYPES = (1 << MIGRATE_PCPTYPES) - 1
+
+
+@inline
+def movable_type(tables: PolicyTables) -> int:
+    """Return the type of what can be moved."""
+    return int(tables.options[OPT_BOOT_TYPE])
+
+
+@inline
+def is_movable(state: int) -> bool:
+    """Say whether a page head's state lets its block give way."""
+    return bool(state & PAGE_ALLOCATED and state & PAGE_LRU and not state & PAGE_PINNED)
+
+
+@inline
+def state_order(state: int) -> int:
+    """Return the order of the allocated block of a page head."""
+    return (state & ORDER_MASK) >> ORDER_SHIFT
+
+
+@helper
+def pages_to_move(m: Mem, start: int, order: int) -> int:
+    """Count the pages that must leave an area before it is one free block.
+
+    -1 if something cannot leave it, or if it is free already or lies within a larger block.
+    """
+    end = start + (1 << order)
+    pages = 0
+    pfn = start
+    while pfn < end:
+        if reserved_order(m, pfn) >= 0:
+            return -1
+        size = free_order_at(m, pfn)
+        if size < 0:
+            state = int(m.state[pfn])
+            if not is_movable(state):
+                return -1
+            size = state_order(state)
+            pages += 1 << size
+        if size >= order and (size > order or pages == 0):
+            return -1
+        pfn += 1 << size
+    return pages
+
+
+@helper
+def cheapest_area(m: Mem, z: int, order: int, least: int, last: int) -> tuple[int, int]:
+    """Find the area of an order that the fewest pages must leave; return pages and first page.
+
+    Only areas after (``least`` pages, ``last``) in this order; below pageblocks the first one of
+    a higher address does. -1, -1 if there is none.
+    """
+    size = 1 << order
+    small = order < m.pageblock_order
+    best, found = -1, -1
+    start = zone_get(m, z, Z_START_PFN) + size - 1 & ~(size - 1)
+    if small and last >= 0:
+        start = last + size
+    while start + size <= zone_get(m, z, Z_END_PFN):
+        if page_zone(m, start) == z and pageblock_type(m, start) < MIGRATE_PCPTYPES:
+            pages = pages_to_move(m, start, order)
+            after = small or pages > least or (pages == least and start > last)
+            if pages >= 0 and after and (best < 0 or pages < best):
+                best, found = pages, start
+                if small:
+                    return best, found
+        start += size
+    return best, found
+
+
+@helper
+def take_target(m: Mem, z: int, order: int, limit: int, types: int) -> int:
+    """Take the smallest free block for a page that moves; -1 if there is none.
+
+    It is of an order below ``limit`` and of one of ``types`` (bits).
+    """
+    best, kind = limit, -1
+    for migratetype in range(MIGRATE_PCPTYPES):
+        orders = free_mask(m, z, migratetype) >> order
+        if types >> migratetype & 1 and orders and order + ctz(orders) < best:
+            best, kind = order + ctz(orders), migratetype
+    if kind < 0:
+        return -1
+    pfn = free_head(m, z, best, kind)
+    del_page_from_free_list(m, z, pfn, best)
+    expand(m, z, pfn, order, best, kind)
+    m.state[pfn] = kind << TYPE_SHIFT
+    return pfn
+
+
+@helper
+def repoint_write(m: Mem, source: int, target: int) -> None:
+    """Let the device write a page where it is now."""
+    capacity = int(m.system[S_WRITEBACK_CAPACITY])
+    for i in range(int(m.system[S_WRITEBACK_LENGTH])):
+        at = 2 * ((int(m.system[S_WRITEBACK_HEAD]) + i) % capacity)
+        if int(m.writeback[at]) == source:
+            m.writeback[at] = target
+
+
+@helper
+def take_place(m: Mem, source: int, target: int) -> None:
+    """Put a block in another one's place: what it is, who holds it, where it stands on its list."""
+    state = int(m.state[source])
+    kept = int(m.state[target]) & TYPE_MASK
+    for i in range(1 << state_order(state)):
+        m.state[target + i] = m.state[source + i]
+        m.state[source + i] = PAGE_ISOLATED
+    m.state[target] = state & ~TYPE_MASK | kept
+    handle = int(m.rmap[source])
+    m.rmap[target] = handle
+    if int(m.page_table[handle]) == source + 1:
+        m.page_table[handle] = target + 1
+    if state & PAGE_SWAPCACHE:
+        m.swap_slot[target] = m.swap_slot[source]
+    if state & PAGE_WRITEBACK:
+        repoint_write(m, source, target)
+    if state & (PAGE_LRU | PAGE_SLAB):
+        after, before = int(m.lru_links[2 * source]), int(m.lru_links[2 * source + 1])
+        m.lru_links[2 * before], m.lru_links[2 * after + 1] = target, target
+        m.lru_links[2 * target], m.lru_links[2 * target + 1] = after, before
+
+
+@helper
+def set_free_aside(m: Mem, z: int, start: int, end: int) -> None:
+    """Take an area's free blocks off their lists, so that nothing moves there."""
+    pfn = start
+    while pfn < end:
+        order = free_order_at(m, pfn)
+        if order < 0:
+            order = allocated_order(m, pfn)
+        elif pfn + (1 << order) <= end:
+            del_page_from_free_list(m, z, pfn, order)
+            for page in range(pfn, pfn + (1 << order)):
+                m.state[page] = PAGE_ISOLATED
+        pfn += 1 << order
+
+
+@inline
+def allocated_order(m: Mem, pfn: int) -> int:
+    """Return the order of the block that a page heads, 0 where it heads none."""
+    state = int(m.state[pfn])
+    return state_order(state) if state & PAGE_ALLOCATED else 0
+
+
+@helper
+def give_back(m: Mem, z: int, start: int, end: int) -> None:
+    """Put what was set aside, and what has become free, back on the lists; merge it."""
+    pfn = start
+    while pfn < end:
+        if int(m.state[pfn]) != PAGE_ISOLATED:
+            pfn += 1 << allocated_order(m, pfn)
+            continue
+        m.state[pfn] = 0
+        head, order = merge_buddies(m, z, pfn, 0, pageblock_type(m, pfn))
+        add_to_free_list(m, z, head, order, pageblock_type(m, head), False)
+        pfn += 1
+
+
+@helper
+def evacuate(
+    m: Mem, tables: PolicyTables, z: int, start: int, end: int, limit: int, types: int
+) -> tuple[int, bool]:
+    """Move what is movable out of an area, into free blocks of ``types`` and orders below a limit.
+
+    Returns the pages moved, and whether none is left. Counts nothing: as many pages are free as
+    before, and time stands still.
+    """
+    set_free_aside(m, z, start, end)
+    moved = 0
+    empty = True
+    pfn = start
+    while pfn < end:
+        state = int(m.state[pfn])
+        order = allocated_order(m, pfn)
+        if is_movable(state) and pfn + (1 << order) <= end:
+            target = take_target(m, z, order, limit, types)
+            if target >= 0:
+                take_place(m, pfn, target)
+                moved += 1 << order
+            else:
+                empty = False
+        pfn += 1 << order
+    if empty:
+        claim_empty(m, tables, start, end)
+    give_back(m, z, start, end)
+    return moved, empty
+
+
+@helper
+def claim_empty(m: Mem, tables: PolicyTables, start: int, end: int) -> None:
+    """Give pageblocks that have nothing left in them to the movable type."""
+    for page in range(start, end):
+        if int(m.state[page]) != PAGE_ISOLATED:
+            return
+    unit = 1 << m.pageblock_order
+    first = start + unit - 1 & ~(unit - 1)
+    while first + unit <= end:
+        m.pageblocks[first >> m.pageblock_order] = movable_type(tables)
+        first += unit
+
+
+@helper
+def make_area(m: Mem, tables: PolicyTables, z: int, order: int) -> int:
+    """Make one more free block of an order, of what only movable pages are in; its pfn or -1."""
+    least, last = -1, -1
+    for _ in range(TRIES):
+        least, last = cheapest_area(m, z, order, least, last)
+        if last < 0:
+            return -1
+        _, empty = evacuate(m, tables, z, last, last + (1 << order), order, ALL_TYPES)
+        if empty:
+            return last
+    return -1
+
+
+@inline
+def in_zone(m: Mem, z: int, block: int) -> tuple[int, int]:
+    """Return what a zone has of a pageblock."""
+    start = max(block << m.pageblock_order, zone_get(m, z, Z_START_PFN))
+    end = min(block + 1 << m.pageblock_order, zone_get(m, z, Z_END_PFN))
+    return start, end
+
+
+@helper
+def relist(m: Mem, z: int, block: int) -> None:
+    """Put a pageblock's free pages on the lists of its type."""
+    start, end = in_zone(m, z, block)
+    set_free_aside(m, z, start, end)
+    give_back(m, z, start, end)
+
+
+@helper
+def empty_own_pageblocks(
+    m: Mem, tables: PolicyTables, z: int, order: int, migratetype: int
+) -> bool:
+    """Collect all room in a type's own pageblocks; say whether there is a block of ``order``.
+
+    First their free pages, whatever list they stand on; then movable pages move out of them.
+    """
+    first = zone_get(m, z, Z_START_PFN) >> m.pageblock_order
+    last = zone_get(m, z, Z_END_PFN) - 1 >> m.pageblock_order
+    for moves in range(2):
+        for block in range(first, last + 1):
+            start, end = in_zone(m, z, block)
+            if page_zone(m, start) != z or pageblock_type(m, start) != migratetype:
+                continue
+            if moves:
+                types = 1 << movable_type(tables)
+                evacuate(m, tables, z, start, end, m.pageblock_order, types)
+            else:
+                relist(m, z, block)
+            if free_mask(m, z, migratetype) >> order:
+                return True
+    return False
+
+
+@helper
+def claim_pageblock(m: Mem, tables: PolicyTables, z: int, order: int, migratetype: int) -> bool:
+    """Give a type a pageblock that not all movable pages can leave, for there is no other room.
+
+    It is the one that the fewest have to leave, or one that a block of ``order`` can be made in.
+    """
+    if order > 0:
+        pfn = make_area(m, tables, z, order)
+    else:
+        pages, pfn = cheapest_area(m, z, m.pageblock_order, -1, -1)
+        if pages == 1 << m.pageblock_order:
+            return False
+    if pfn < 0:
+        return False
+    m.pageblocks[pfn >> m.pageblock_order] = migratetype
+    relist(m, z, pfn >> m.pageblock_order)
+    return free_mask(m, z, migratetype) >> order != 0
+
+
+@helper
+def make_room(m: Mem, tables: PolicyTables, z: int, order: int, migratetype: int) -> bool:
+    """Make a block for a request, without letting types into each other's pageblocks.
+
+    What cannot be moved gets room in pageblocks of its kind, else a whole pageblock. Says whether
+    the request may look again.
+    """
+    if migratetype == movable_type(tables):
+        return make_area(m, tables, z, order) >= 0
+    own = free_mask(m, z, migratetype) >> order
+    if own == 0 and empty_own_pageblocks(m, tables, z, order, migratetype):
+        return True
+    if make_area(m, tables, z, max(order, m.pageblock_order)) >= 0:
+        return True
+    return own == 0 and claim_pageblock(m, tables, z, order, migratetype)
+
+
+@helper
+def drain_lru_batches(m: Mem) -> None:
+    """Put the pages that wait on any CPU onto their LRU lists: only there they can be moved."""
+    for cpu in range(m.nr_cpus):
+        lru_add_drain(m, cpu)
