@@ -30,13 +30,10 @@ from memsim.kernels.layout import (
     pageblock_type,
     zone_get,
 )
+from memsim.kernels.page_io import writeback_entry
 from memsim.kernels.placement import OPT_BOOT_TYPE, PolicyTables
 from memsim.kernels.swap import lru_add_drain
-from memsim.kernels.system import (
-    S_WRITEBACK_CAPACITY,
-    S_WRITEBACK_HEAD,
-    S_WRITEBACK_LENGTH,
-)
+from memsim.kernels.system import S_WRITEBACK_LENGTH
 from memsim.mm import MIGRATE_PCPTYPES
 
 TRIES = 8
@@ -135,9 +132,8 @@ def take_target(m: Mem, z: int, order: int, limit: int, types: int) -> int:
 @helper
 def repoint_write(m: Mem, source: int, target: int) -> None:
     """Let the device write a page where it is now."""
-    capacity = int(m.system[S_WRITEBACK_CAPACITY])
     for i in range(int(m.system[S_WRITEBACK_LENGTH])):
-        at = 2 * ((int(m.system[S_WRITEBACK_HEAD]) + i) % capacity)
+        at = writeback_entry(m, i)
         if int(m.writeback[at]) == source:
             m.writeback[at] = target
 
