@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from memsim.kernels._jit import inline
 from memsim.kernels.layout import ISOLATED_PAGES, Mem
+from memsim.kernels.placement import PolicyTables
 from memsim.kernels.system import S_COMPACT
-from memsim.mm import PAGEBLOCK_NR_PAGES
+from memsim.mm import PAGEBLOCK_NR_PAGES, Migratetype, Use
 
 MIGRATE_ASYNC, MIGRATE_SYNC_LIGHT, MIGRATE_SYNC = range(3)
 """enum migrate_mode: how long compaction may wait."""
@@ -42,10 +43,14 @@ WHOLE_MEMORY = -1
     CC_MIGRATED,
     CC_CAPTURE,
     CC_CAPTURED,
-) = range(26)
+    CC_MOVABLE,
+) = range(27)
 """FS: the request may enter file systems. CAPTURE: 1 while a block of the order that is freed goes
-straight to the request; CAPTURED: that block, or -1."""
-NR_CONTROL_FIELDS = 26
+straight to the request; CAPTURED: that block, or -1. MOVABLE: the type of pageblocks that become
+movable, which is Unmovable where pages are not grouped."""
+NR_CONTROL_FIELDS = 27
+MOVABLE_REQUEST = 3 * int(Use.ANON) + int(Migratetype.MOVABLE)
+"""Index of ``type_of_request`` for memory of users."""
 NO_PFN = 1 << 40
 """Above every page frame number."""
 
@@ -69,7 +74,7 @@ def control_add(m: Mem, field: int, value: int) -> None:
 
 
 @inline
-def new_control(m: Mem, z: int, order: int, mode: int, cpu: int) -> None:
+def new_control(m: Mem, tables: PolicyTables, z: int, order: int, mode: int, cpu: int) -> None:
     """Begin a run on a zone that wants any free block of an order, on behalf of no request."""
     for field in range(NR_CONTROL_FIELDS):
         control_set(m, field, 0)
@@ -81,6 +86,7 @@ def new_control(m: Mem, z: int, order: int, mode: int, cpu: int) -> None:
     control_set(m, CC_FS, 1)
     control_set(m, CC_FAST_START_PFN, NO_PFN)
     control_set(m, CC_CAPTURED, -1)
+    control_set(m, CC_MOVABLE, int(tables.type_of_request[MOVABLE_REQUEST]))
 
 
 @inline

@@ -328,7 +328,7 @@ def compact_zone_order(
     """Compact a zone for a request, which waits; what it gets is CC_CAPTURED."""
     mode = MIGRATE_ASYNC if priority == PRIO_ASYNC else MIGRATE_SYNC_LIGHT
     full = 1 if priority == PRIO_SYNC_FULL else 0
-    new_control(m, z, ac.order, mode, ac.cpu)
+    new_control(m, tables, z, ac.order, mode, ac.cpu)
     control_set(m, CC_MIGRATETYPE, ac.migratetype)
     control_set(m, CC_ALLOC_FLAGS, alloc_flags)
     control_set(m, CC_HIGHEST_ZONE, ac.highest_zone)

@@ -27,8 +27,8 @@ from memsim.kernels.layout import (
     COMPACT_MIGRATE_SYNC_PFN,
     ORDER_MASK,
     ORDER_SHIFT,
-    PAGE_ALLOCATED,
     PAGE_LRU,
+    PAGE_SLAB,
     Z_COMPACT,
     Z_END_PFN,
     Z_NODE,
@@ -73,16 +73,19 @@ def isolation_suitable(m: Mem, pfn: int) -> bool:
 
 
 @inline
-def held_order_at(m: Mem, pfn: int) -> int:
-    """Return the order of the allocated block that a page heads, 0 if it heads none."""
+def compound_order_at(m: Mem, pfn: int) -> int:
+    """Return the order of the compound page that a page heads, 0 if it heads none.
+
+    User pages and slab come as compound pages; other blocks of the kernel are seen page by page.
+    """
     state = int(m.state[pfn])
-    return (state & ORDER_MASK) >> ORDER_SHIFT if state & PAGE_ALLOCATED else 0
+    return (state & ORDER_MASK) >> ORDER_SHIFT if state & (PAGE_LRU | PAGE_SLAB) else 0
 
 
 @inline
 def pageblock_skip_persistent(m: Mem, pfn: int) -> bool:
     """Say whether a pageblock is one huge page, which compaction never takes."""
-    return held_order_at(m, pageblock_start_pfn(pfn)) >= PAGEBLOCK_ORDER
+    return compound_order_at(m, pageblock_start_pfn(pfn)) >= PAGEBLOCK_ORDER
 
 
 @helper

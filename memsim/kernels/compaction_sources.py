@@ -1,8 +1,9 @@
 """The migrate scanner: pages near the start of a zone that can be moved away.
 
 Source: mm/compaction.c, Linux 6.1 (isolate_migratepages, isolate_migratepages_block; spec 6.4).
-Unlike Linux: an allocated block of more than one page counts as one compound page, and nobody ever
-waits because half of a node is isolated.
+Unlike Linux: nobody ever waits because half of a node is isolated, since what one run has taken is
+back on the lists before another begins; and only user pages and slab are compound pages, blocks of
+the kernel are looked at page by page.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from memsim.kernels.compact_control import (
 )
 from memsim.kernels.compaction_fast import CLUSTER, fast_find_migrateblock
 from memsim.kernels.compaction_skip import (
-    held_order_at,
+    compound_order_at,
     isolation_suitable,
     pageblock_skip_persistent,
     set_pageblock_skip,
@@ -128,7 +129,7 @@ def scan_for_sources(m: Mem, start: int, end: int) -> tuple[int, int]:
             if control(m, CC_NR_MIGRATEPAGES) >= CLUSTER and not rescan:
                 break
         else:
-            pfn += 1 << held_order_at(m, pfn)
+            pfn += 1 << compound_order_at(m, pfn)
             if windows:
                 putback_sources(m)
                 if pfn <= window_end:

@@ -23,6 +23,7 @@ from memsim.kernels.compact_control import (
     CC_IGNORE_BLOCK_SUITABLE,
     CC_MIGRATE_PFN,
     CC_MODE,
+    CC_MOVABLE,
     CC_NR_FREEPAGES,
     CC_NR_MIGRATEPAGES,
     CC_ORDER,
@@ -46,7 +47,7 @@ from memsim.kernels.compaction_fast import (
 from memsim.kernels.compaction_skip import (
     compact_get,
     compact_set,
-    held_order_at,
+    compound_order_at,
     isolation_suitable,
     set_pageblock_skip,
     update_pageblock_skip,
@@ -102,7 +103,7 @@ def isolate_free_page(m: Mem, z: int, pfn: int, order: int) -> bool:
     if order >= PAGEBLOCK_ORDER - 1:
         for start in range(pfn, pfn + (1 << order), PAGEBLOCK_NR_PAGES):
             if pageblock_type(m, start) < MIGRATE_PCPTYPES:
-                m.pageblocks[start >> PAGEBLOCK_ORDER] = MOVABLE
+                m.pageblocks[start >> PAGEBLOCK_ORDER] = control(m, CC_MOVABLE)
     for page in range(pfn, pfn + (1 << order)):
         m.state[page] = kept | PAGE_ALLOCATED
         push_target(m, page)
@@ -130,7 +131,7 @@ def isolate_freepages_block(m: Mem, start: int, end: int, stride: int) -> tuple[
         scanned += 1
         order = free_order_at(m, pfn)
         if order < 0:
-            pfn += (1 << held_order_at(m, pfn)) - 1 + stride
+            pfn += (1 << compound_order_at(m, pfn)) - 1 + stride
             continue
         if not isolate_free_page(m, z, pfn, order):
             break

@@ -117,7 +117,7 @@ def kcompactd_do_work(
             continue
         if compaction_suitable(m, z, order, 0, zone_type) != COMPACT_CONTINUE:
             continue
-        new_control(m, z, order, MIGRATE_SYNC_LIGHT, cpu)
+        new_control(m, tables, z, order, MIGRATE_SYNC_LIGHT, cpu)
         control_set(m, CC_HIGHEST_ZONE, highest_zone)
         result = compact_zone(m, tables)
         if result == COMPACT_SUCCESS:
@@ -181,7 +181,7 @@ def compact_node(m: Mem, tables: PolicyTables, node: int, mode: int, proactive: 
     cost = 0
     for z in range(m.nr_zones):
         if zone_get(m, z, Z_NODE) == node:
-            new_control(m, z, WHOLE_MEMORY, mode, node_cpu(m, node))
+            new_control(m, tables, z, WHOLE_MEMORY, mode, node_cpu(m, node))
             control_set(m, CC_WHOLE_ZONE, 1)
             control_set(m, CC_IGNORE_SKIP_HINT, 1)
             control_set(m, CC_PROACTIVE, proactive)
