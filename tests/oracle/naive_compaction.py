@@ -392,7 +392,7 @@ class Run:
     # 8.3 and 8.4
 
     def migrate(self):
-        """Return whether targets ran out; each search wants as many as there were pages at first."""
+        """Return whether targets ran out; a search wants as many as there were pages at first."""
         self.wanted = len(self.sources)
         for _ in range(10):
             waiting = 0
