@@ -167,7 +167,7 @@ def wake_all_kswapds(m: Mem, ac: AllocContext) -> None:
         z = zonelist_zone(m, ac, position)
         if zone_get(m, z, Z_NODE) != last:
             last = zone_get(m, z, Z_NODE)
-            wakeup_kswapd(m, z, ac.order, ac.highest_zone)
+            wakeup_kswapd(m, z, ac.order, ac.highest_zone, ac.flags)
         position = next_zone(m, ac, position + 1)
 
 

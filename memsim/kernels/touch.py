@@ -17,6 +17,7 @@ from memsim.kernels.layout import (
     PAGE_ANON,
     PAGE_DIRTY,
     PAGE_LRU,
+    PAGE_LRU_PENDING,
     PAGE_MAPPED,
     PAGE_RECLAIM,
     PAGE_REFERENCED,
@@ -76,10 +77,14 @@ def dirty_swap_cache(m: Mem, pfn: int) -> None:
 
 @helper
 def touch_resident(m: Mem, pfn: int, write: int) -> None:
-    """Access a page that is in memory: mark it young, or referenced, or active; dirty it."""
+    """Access a page that is in memory: mark it young, or referenced, or active; dirty it.
+
+    Of the kernel's own pages only reclaimable slab takes note of it.
+    """
     state = int(m.state[pfn])
     if state & PAGE_SLAB:
         m.state[pfn] = state | PAGE_REFERENCED
+    if not state & (PAGE_LRU | PAGE_LRU_PENDING):
         return
     if state & (PAGE_MAPPED | PAGE_ANON):
         m.state[pfn] = state | PAGE_MAPPED | PAGE_YOUNG

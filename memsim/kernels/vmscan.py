@@ -177,9 +177,7 @@ def zone_reclaimable_pages(m: Mem, z: int) -> int:
 
 
 @helper
-def wakeup_kswapd(
-    m: Mem, z: int, order: int, highest_zone: int, flags: int = REQ_DIRECT_RECLAIM
-) -> None:
+def wakeup_kswapd(m: Mem, z: int, order: int, highest_zone: int, flags: int) -> None:
     """Wake the kswapd of a zone's node, unless the node is balanced (spec 7.5).
 
     If it is left asleep and the request (``flags``: REQ_*) cannot reclaim, kcompactd is woken.
