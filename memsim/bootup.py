@@ -27,7 +27,7 @@ def layout_6_1(
 ) -> MachineLayout:
     """Boot Linux 6.1 on a machine; raises InputError if it cannot."""
     return machine_layout(
-        _node_specs(machine, None),
+        _node_specs(machine, _max_low_pfn(machine)),
         machine.distance_matrix,
         boot=BootOptions(
             kernelcore=cmdline.kernelcore,
@@ -92,6 +92,10 @@ def _node_specs(machine: Machine, max_low_pfn: int | None) -> tuple[NodeSpec, ..
     ]
     block_pages = machine.memory_block_size // PAGE_SIZE
     return place_nodes(requests, max_low_pfn=max_low_pfn, block_pages=block_pages)
+
+
+def _max_low_pfn(machine: Machine) -> int | None:
+    return None if machine.max_ram_below_4g is None else machine.max_ram_below_4g // PAGE_SIZE
 
 
 def _vm_options(vm: Vm) -> VmOptions:

@@ -59,6 +59,9 @@ OP_WRITE = 0x20
 OP_FALLBACK = 0x10
 """Bit of an allocation: carry it out only if the last huge page that a fault asked for was not to
 be had."""
+OP_SERIES = 0x20
+"""Bit of an allocation without OP_TOUCH: carry it out only if the handle before its own holds
+something, so that a series of attempts ends with its first failure."""
 ALLOC_FLAGS = OP_TOUCH | OP_WRITE | OP_FALLBACK
 FREE_FLAGS = OP_FREE | OP_COLD
 
@@ -133,7 +136,8 @@ class Status(IntEnum):
     TOUCHED = 5
     """The page was in memory."""
     SKIPPED = 6
-    """Not carried out: an OP_FALLBACK that was not needed, or its owner has been killed."""
+    """Not carried out: an OP_FALLBACK that was not needed, what an OP_SERIES had left to try, or an
+    event whose owner has been killed."""
 
 
 class WhyNot(IntEnum):

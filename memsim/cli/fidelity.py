@@ -9,7 +9,8 @@ import click
 
 @click.command("fidelity")
 @click.argument("capture", type=click.Path(path_type=Path), metavar="CAPTURE")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines.")
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 @click.option("--policy", metavar="NAME", help="Replay under this policy instead.")
 @click.option(
     "--beside",
@@ -20,13 +21,22 @@ import click
 )
 @click.pass_context
 def command(
-    ctx: click.Context, capture: Path, as_json: bool, policy: str | None, other: Path | None
+    ctx: click.Context,
+    capture: Path,
+    as_json: bool,
+    form: str,
+    policy: str | None,
+    other: Path | None,
 ) -> None:
-    """Replay CAPTURE, a folder with a start state and a trace, on memsim's own kernels.
+    """Hold memsim's own kernels against CAPTURE, a folder of what a real kernel did.
 
-    The replay runs free: it is told what was asked for, by whom and when, never what came of it.
-    Prints one line per quantity (seen, predicted, equal, ratio) and the first divergence. Exits
-    with 1 if anything differs.
+    A start state and a trace are replayed. The replay runs free: it is told what was asked for, by
+    whom and when, never what came of it. Prints one line per quantity (seen, predicted, equal,
+    ratio) and the first divergence. Exits with 1 if anything differs.
+
+    The attempts of e4.jsonl are repeated from the state s2_dropped. Prints one line per step: the
+    blocks that the kernel got and those that memsim gets. Exits with 1 if a step that is judged is
+    out of its bound.
 
     With --policy it asks what if: the same requests, placed by another policy, are counted beside
     the fall-backs that the kernels printed. Exits with 1 if memsim does not fall back as often as
@@ -42,10 +52,29 @@ def command(
         found = beside(
             read_capture(capture), policy, None if other is None else read_capture(other)
         )
-        click.echo(found.to_json() if as_json else found.to_text())
+        click.echo(found.to_json() if as_json or form == "json" else found.to_text())
         ctx.exit(0 if found.exact else 1)
-    from memsim.fidelity import judge
+    exact, text = _judged(capture, as_json or form == "json")
+    click.echo(text)
+    ctx.exit(0 if exact else 1)
 
-    report = judge(read_capture(capture))
-    click.echo(report.to_json() if as_json else report.to_text())
-    ctx.exit(0 if report.exact else 1)
+
+def _judged(folder: Path, as_json: bool) -> tuple[bool, str]:
+    """Judge what a folder holds: the trace of a replay, a series of attempts, or both."""
+    import json
+
+    from memsim.fidelity import judge
+    from memsim.fidelity.attempts import has_attempts, judge_attempts
+    from memsim.traces.capture import find_state, find_trace, read_capture
+
+    attempts = judge_attempts(folder) if has_attempts(folder) else None
+    if attempts is not None and not (find_state(folder, "start") and find_trace(folder)):
+        return attempts.exact, attempts.to_json() if as_json else attempts.to_text()
+    replay = judge(read_capture(folder))
+    if attempts is None:
+        return replay.exact, replay.to_json() if as_json else replay.to_text()
+    exact = replay.exact and attempts.exact
+    if as_json:
+        both = {**json.loads(replay.to_json()), "attempts": json.loads(attempts.to_json())}
+        return exact, json.dumps(both, indent=2)
+    return exact, f"{replay.to_text()}\n\n{attempts.to_text()}"

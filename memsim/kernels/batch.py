@@ -13,6 +13,7 @@ from memsim.kernels.events import (
     alloc_context,
     batch_pointers,
     is_resident,
+    is_skipped,
     let_go,
     log_is_full,
     prefetch_events,
@@ -30,12 +31,12 @@ from memsim.kernels.placement import PolicyTables, policy_pointers
 from memsim.kernels.runs import begins_run, run_of_events
 from memsim.kernels.slowpath import alloc_pages
 from memsim.kernels.slowpath import drain_all_pages as drain_all
-from memsim.kernels.system import S_FALLBACK, S_NOW, S_OOM
+from memsim.kernels.system import S_NOW, S_OOM
 from memsim.kernels.touch import fault_in
 from memsim.kernels.trace_log import (
     keeps_log,
 )
-from memsim.mm import OP_FALLBACK, OP_FREE, OP_TOUCH, OP_WRITE
+from memsim.mm import OP_FREE, OP_TOUCH, OP_WRITE
 
 
 @kernel
@@ -73,7 +74,7 @@ def run_batch(
                 free_pages(m, cpu, pfn)
         elif op & OP_TOUCH and is_resident(m, b, i):
             pfn = touch(m, b, i)
-        elif op & OP_FALLBACK and int(m.system[S_FALLBACK]) == 0:
+        elif is_skipped(m, b, i):
             b.status[i] = SKIPPED
             pfn = -1
         else:

@@ -42,7 +42,7 @@ from memsim.kernels.vmstat import (
     THP_FAULT_FALLBACK,
 )
 from memsim.kernels.zonelist import AllocContext
-from memsim.mm import OP_FREE, OP_WRITE, Status, WhyNot
+from memsim.mm import OP_FALLBACK, OP_FREE, OP_SERIES, OP_TOUCH, OP_WRITE, Status, WhyNot
 
 FREED = int(Status.FREED)
 NOT_HELD = int(Status.NOT_HELD)
@@ -165,6 +165,16 @@ def let_go(m: Mem, b: Batch, i: int) -> int:
 def is_resident(m: Mem, b: Batch, i: int) -> bool:
     """Say whether what an event's handle holds is in memory."""
     return int(m.page_table[int(b.handle[i])]) > 0
+
+
+@inline
+def is_skipped(m: Mem, b: Batch, i: int) -> bool:
+    """Say whether an allocation depends on something that did not happen."""
+    op = int(b.op[i])
+    if op & OP_FALLBACK:
+        return int(m.system[S_FALLBACK]) == 0
+    ends = op & (OP_SERIES | OP_TOUCH) == OP_SERIES
+    return ends and int(m.page_table[int(b.handle[i]) - 1]) <= 0
 
 
 @inline

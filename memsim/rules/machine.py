@@ -15,6 +15,8 @@ MAX_MEMORY = MAX_PFN * PAGE_SIZE
 MAX_MEMORY_I386 = 64 << 30
 """What 36 bits of physical address reach (PAE)."""
 MAX_BLOCK_SIZE = 2 << 30
+LOW_UNIT, MIN_LOW, MAX_LOW = 4 << 20, 128 << 20, 4 << 30
+"""Zones begin at multiples of the largest block; below 128 MiB not even the swiotlb has room."""
 MAX_SWAP = 4 << 40
 MAX_DISTANCE = 254
 MAX_NODES = 31
@@ -24,7 +26,7 @@ MAX_CPU = 8191
 def machine_findings(machine: Machine) -> Iterator[Finding]:
     """Say why a machine cannot be; nothing if it can."""
     if machine.from_ is not None:
-        for key in ("nodes", "block_size", "distances", "arch", "max_order"):
+        for key in ("nodes", "block_size", "distances", "arch", "max_order", "max_ram_below_4g"):
             if key in machine.model_fields_set:
                 message = f'"{key}" is what the capture says'
                 yield Finding(("machine", key), message, 'leave it out beside "from"', True)
@@ -43,8 +45,21 @@ def machine_findings(machine: Machine) -> Iterator[Finding]:
     yield from _cpus(machine)
     yield from _memory(machine)
     yield from _swap(machine)
+    yield from _below_4g(machine)
     yield from _blocks(machine)
     yield from _distances(machine)
+
+
+def _below_4g(machine: Machine) -> Iterator[Finding]:
+    low = machine.max_ram_below_4g
+    at: Loc = ("machine", "max_ram_below_4g")
+    if low is None:
+        return
+    if machine.profile != "linux-6.1" or machine.arch != "x86-64":
+        yield Finding(at, "max_ram_below_4g goes with linux-6.1 on x86-64", on_key=True)
+    elif low % LOW_UNIT or not MIN_LOW <= low <= MAX_LOW:
+        message = f"expected a multiple of 4MiB from 128MiB to 4GiB, found {format_bytes(low)}"
+        yield Finding(at, message)
 
 
 def _nodes(machine: Machine) -> Iterator[Finding]:

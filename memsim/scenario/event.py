@@ -14,7 +14,7 @@ from memsim.units import Duration, HintedError, IntSet, describe
 EVENTS = ("probe", "high_alloc", "compact_memory")
 LATER_EVENTS = ("migrate_pages", "offline")
 KEYS = {
-    "probe": {"every", "until", "orders", "attempts", "gfp", "hold", "node"},
+    "probe": {"every", "until", "orders", "attempts", "gfp", "hold", "node", "until_failure"},
     "high_alloc": {"every", "orders", "attempts", "gfp", "node", "passes", "name"},
     "compact_memory": {"every", "until"},
 }
@@ -72,7 +72,8 @@ class Event(Model):
     """Something that happens to the machine at one instant or at regular ones.
 
     ``probe`` tries to allocate ``attempts`` blocks of each order at an instant, and frees them at
-    once unless they are held. ``high_alloc`` is the high-order test of 2005: one attempt each
+    once unless they are held; ``until_failure`` ends an order's attempts with the first failure.
+    ``high_alloc`` is the high-order test of 2005: one attempt each
     ``every``, what was got is held to the end of the pass. ``compact_memory`` compacts all zones.
     """
 
@@ -86,6 +87,7 @@ class Event(Model):
     attempts: Annotated[int, Field(ge=1, le=1_000_000)] | Literal["auto"] = 1
     gfp: GfpText = "GFP_KERNEL"
     hold: bool = False
+    until_failure: bool = False
     node: int | None = Field(None, ge=0)
     passes: int = Field(1, ge=1, le=100)
     name: Name | None = None
@@ -98,6 +100,8 @@ class Event(Model):
             raise HintedError('missing key "orders"', "for example orders: [3, 9]")
         if self.do == "probe" and self.attempts == "auto":
             raise ValueError('"attempts: auto" goes with high_alloc')
+        if self.hold and self.until_failure:
+            raise ValueError('"until_failure" frees what it got: it does not go with "hold"')
         if self.do == "high_alloc" and self.at is None:
             raise ValueError('expected "at"')
         if self.do != "high_alloc" and (self.at is None) == (self.every is None):

@@ -126,6 +126,8 @@ class Machine(Model):
     """The order that is just too large for a block; not set: the architecture's usual one."""
     nodes: tuple[Node, ...] = ()
     block_size: Bytes | None = None
+    max_ram_below_4g: Bytes | None = None
+    """RAM beyond that lies above 4 GiB, as with QEMU's option of this name."""
     distances: tuple[tuple[int, ...], ...] | None = None
     swap: Swap | None = None
     vm: Vm = Vm()

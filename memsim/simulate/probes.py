@@ -13,6 +13,7 @@ from memsim.mm import (
     GFP_COMPOSITES,
     MAX_PAGE_ORDER,
     OP_FREE,
+    OP_SERIES,
     Gfp,
     Status,
     Use,
@@ -142,6 +143,9 @@ def _instants(event: Event, times: range, cpu: int) -> Iterator[AllocBatch]:
             for part in parts
         ]
     )
+    if event.until_failure:
+        later = np.arange(len(op)) % (len(parts) * attempts)
+        op[(later > 0) & (later < attempts)] |= OP_SERIES
     first = np.arange(len(event.orders) * attempts, dtype=np.int32)
     handle = np.tile(first.reshape(-1, 1, attempts), (1, len(parts), 1)).reshape(-1)
     at_once = max(BATCH_EVENTS // len(op), 1)
@@ -202,7 +206,7 @@ def probes_of(
     is_observed: NDArray[np.bool_],
     zone_of: NDArray[np.uint8],
 ) -> Probes:
-    """Put together what became of the observed attempts, in their order.
+    """Put together what became of the observed attempts that were made, in their order.
 
     ``counts`` are the requests of each stream; ``zone_of`` is that of layout.Mem.
     """
@@ -212,7 +216,10 @@ def probes_of(
     asked = [(e.stream, e.batch.op, e.batch.request, e.batch.time) for e, _ in observed]
     stream, op, request, time = map(np.concatenate, zip(*asked, strict=True))
     outcomes = zip(*(outcome for _, outcome in observed), strict=True)
-    pfn, status, why, extfrag = map(np.concatenate, outcomes)
+    outcome = Outcome(*map(np.concatenate, outcomes))
+    made = np.flatnonzero(outcome.status != Status.SKIPPED)
+    stream, op, request, time = (column[made] for column in (stream, op, request, time))
+    pfn, status, why, extfrag = outcome.take(made)
     rows = np.cumsum([0, *(counts * is_observed)])[:-1]
     phases = np.cumsum([0, *is_observed])[:-1]
     zones = zone_of.astype(np.int64)

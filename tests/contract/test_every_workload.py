@@ -17,6 +17,10 @@ CASES = {
         {"drop": "4s"},
     ],
     "high_order": [{}, {"hold": True, "orders": [0, 4, 10], "attempts": 500, "every": "1s"}],
+    "interleaved": [
+        {},
+        {"size": "4MiB", "movable": 3, "grow": 0, "drop": 0, "shrink": 0, "nodes": [2]},
+    ],
     "kernel_build": [
         {
             "trees": 2,

@@ -98,6 +98,19 @@ def test_probes_that_are_not_held_take_nothing_away():
     assert got > 1 << 9
 
 
+def test_a_series_ends_at_the_first_failure_of_each_order():
+    some = SMALL.replace("attempts: 8,", "attempts: 20000, until_failure: true,")
+    all_of_them = SMALL.replace("attempts: 8,", "attempts: 20000,")
+    series, blind = (simulate(first(small(text))).high_order for text in (some, all_of_them))
+
+    def counted(rows, which):
+        keys = {(r.time_ns, r.order) for r in rows}
+        return {k: sum(which(r) for r in rows if (r.time_ns, r.order) == k) for k in keys}
+
+    assert set(counted(series, lambda r: r.attempted - r.succeeded).values()) == {1}
+    assert counted(series, lambda r: r.succeeded) == counted(blind, lambda r: r.succeeded)
+
+
 def test_a_full_machine_says_why_it_refuses_probes():
     full = small(SMALL.replace("anon: 2MiB", "anon: 64MiB"))
     rows = simulate(first(full)).high_order

@@ -13,6 +13,7 @@ from memsim.kernels.events import (
     alloc_context,
     batch_pointers,
     is_resident,
+    is_skipped,
     let_go,
     log_is_full,
     prefetch_events,
@@ -32,8 +33,8 @@ from memsim.kernels.linux_2_6_14.slowpath import alloc_pages
 from memsim.kernels.linux_2_6_14.touch import finish_fault, read_below, touch_resident
 from memsim.kernels.page_alloc import NEEDS_OOM_KILL
 from memsim.kernels.placement import PolicyTables, policy_pointers
-from memsim.kernels.system import S_FALLBACK, S_NOW, S_OOM
-from memsim.mm import OP_COLD, OP_FALLBACK, OP_FREE, OP_TOUCH, OP_WRITE
+from memsim.kernels.system import S_NOW, S_OOM
+from memsim.mm import OP_COLD, OP_FREE, OP_TOUCH, OP_WRITE
 
 
 @inline
@@ -82,7 +83,7 @@ def run_batch(
             pfn = int(m.page_table[handle]) - 1
             touch_resident(m, tables, handle, pfn, int(rows[at + R_PAGE]), op & OP_WRITE)
             b.status[i] = TOUCHED
-        elif op & OP_FALLBACK and int(m.system[S_FALLBACK]) == 0:
+        elif is_skipped(m, b, i):
             b.status[i] = SKIPPED
             pfn = -1
         else:

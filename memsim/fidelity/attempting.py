@@ -1,0 +1,109 @@
+"""Ask for blocks of one order until none is to be had, and give them back."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memsim.kernels.system import FOREVER, N_PROACTIVE_DUE, NODE_FIELDS, S_NEXT_DUE
+from memsim.memory import Memory
+from memsim.mm import OP_FREE, Gfp, Status, Use, gfp_from_text
+from memsim.schema import Request
+
+HUGETLB = "hugetlb"
+HUGETLB_GFP = gfp_from_text(
+    "GFP_HIGHUSER_MOVABLE|__GFP_NOWARN|__GFP_RETRY_MAYFAIL|__GFP_COMP|__GFP_THISNODE"
+)
+"""What capture ``frag`` shows a write to nr_hugepages to ask for."""
+BASES = {
+    "kernel": gfp_from_text("GFP_KERNEL"),
+    "movable": gfp_from_text("GFP_HIGHUSER_MOVABLE"),
+    "nowait": gfp_from_text("GFP_NOWAIT"),
+    "atomic": gfp_from_text("GFP_ATOMIC"),
+}
+MODIFIERS = {
+    "noretry": Gfp.NORETRY,
+    "nowarn": Gfp.NOWARN,
+    "nomemalloc": Gfp.NOMEMALLOC,
+}
+BUNCH = 4096
+"""Attempts made at once where one too many does nothing."""
+
+
+def request_of_step(label: str, text: str) -> Request:
+    """Read a step's request, as ``movable+noretry+nowarn``; raises ValueError for unknown words."""
+    if label == HUGETLB:
+        return Request(HUGETLB_GFP, Use.KERNEL)
+    base, *words = text.split("+")
+    if base not in BASES:
+        raise ValueError(f'unknown gfp "{text}"')
+    gfp = BASES[base]
+    for word in words:
+        if word == "noreclaim":
+            gfp &= ~Gfp.RECLAIM
+        elif word in MODIFIERS:
+            gfp |= MODIFIERS[word]
+        else:
+            raise ValueError(f'unknown gfp "{text}"')
+    return Request(gfp, Use.KERNEL)
+
+
+class Attempts:
+    """A memory that is asked for blocks, as a kernel module asks: they are on no LRU list."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory = memory
+        self.now = memory.now
+
+    def wait(self, ns: int) -> None:
+        """Let time pass; daemons see it when the next block is asked for."""
+        self.now += ns
+
+    def put_off_kcompactd(self) -> None:
+        """Let proactive compaction wait until it is called."""
+        self._proactive_due(FOREVER)
+
+    def call_kcompactd(self) -> None:
+        """Let proactive compaction look at every node now."""
+        self._proactive_due(self.now)
+
+    def _proactive_due(self, time: int) -> None:
+        mem = self.memory.mem
+        mem.nodes.reshape(-1, NODE_FIELDS)[:, N_PROACTIVE_DUE] = time
+        mem.system[S_NEXT_DUE] = min(int(mem.system[S_NEXT_DUE]), time)
+        self.memory.advance(self.now)
+
+    def compact_memory(self) -> None:
+        """Write to /proc/sys/vm/compact_memory."""
+        self.memory.compact_memory()
+
+    def blocks(self, request: Request, order: int) -> int:
+        """Count the blocks to be had before the first failure; all are given back."""
+        row = self.memory.add_requests((request,))
+        bunch = 1 if request.gfp & Gfp.RECLAIM else BUNCH
+        first = len(self.memory.page_table)
+        got, failed = 0, False
+        while not failed:
+            handle = first + got
+            if handle + bunch > len(self.memory.page_table):
+                self.memory.add_handles(BUNCH)
+            status = self._run(np.full(bunch, order), row, np.arange(handle, handle + bunch))
+            served = int(np.count_nonzero(status == Status.OK))
+            failed = served < bunch
+            got += served
+        held = np.arange(first, first + got)
+        self._run(np.full(got, order | OP_FREE), row, held)
+        return got
+
+    def _run(
+        self, op: NDArray[np.int64], row: int, handles: NDArray[np.int64]
+    ) -> NDArray[np.uint8]:
+        n = len(op)
+        outcome = self.memory.run(
+            op.astype(np.uint8),
+            np.full(n, row, np.uint16),
+            np.zeros(n, np.uint16),
+            handles.astype(np.int32),
+            np.full(n, self.now, np.int64),
+        )
+        return outcome.status

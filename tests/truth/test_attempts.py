@@ -1,0 +1,116 @@
+"""memsim against a real kernel: blocks to be had from memory that was fragmented on purpose.
+
+``make truth CAPTURES=DIR`` judges the captures of another folder instead of the committed ones.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from memsim.cli import main
+from memsim.errors import InputError
+from memsim.fidelity.attempting import request_of_step
+from memsim.fidelity.attempts import (
+    COMPACT_MEMORY,
+    RECORD,
+    START,
+    Step,
+    has_attempts,
+    judge_attempts,
+    judged,
+    read_steps,
+    repeat,
+)
+from memsim.mm import Gfp
+from memsim.traces.capture import read_snapshot
+
+COMMITTED = Path(__file__).parent.parent / "data" / "captures"
+FOLDER = Path(os.environ.get("MEMSIM_CAPTURES", COMMITTED))
+CAPTURES = sorted(path.parent for path in FOLDER.rglob(RECORD) if has_attempts(path.parent))
+
+
+@pytest.mark.parametrize("folder", CAPTURES, ids=lambda p: p.name)
+def test_blocks_got_are_the_kernels_within_the_bounds(folder):
+    report = judge_attempts(folder)
+    verdicts = [a.verdict for a in report.attempts]
+    assert verdicts.count("ok") >= 15
+    assert report.exact, report.to_text()
+
+
+@pytest.mark.parametrize("folder", CAPTURES, ids=lambda p: p.name)
+def test_a_model_that_gets_nothing_or_everything_fails(folder):
+    steps = read_steps(folder / RECORD)
+    state = read_snapshot(folder / START).state
+    free = sum(zone.nr_free_pages for zone in state.zones)
+    grouped = not state.group_by_mobility_disabled
+    for got in ([0] * len(steps), [free >> step.order for step in steps]):
+        assert "DIFFERS" in {a.verdict for a in judged(steps, got, grouped)}
+
+
+def test_without_grouping_and_before_any_compaction_every_block_is_predicted():
+    folder = COMMITTED / "e4" / "nogroup_r8"
+    steps = [step for step in read_steps(folder / RECORD) if step.label.startswith("nowait")]
+    assert len(steps) == 20
+    got = np.array(repeat(read_snapshot(folder / START), steps))
+    assert np.abs(got - [step.got for step in steps]).max() <= 1
+
+
+def test_bounds():
+    def verdict(label, got, memsim, grouped):
+        step = Step(label, "" if label == "hugetlb" else "kernel+noretry", 9, got, 1.0)
+        (row,) = judged([step], [memsim], grouped)
+        return row.verdict
+
+    assert verdict("norety_kernel", 100, 110, True) == "ok"
+    assert verdict("norety_kernel", 100, 111, True) == "DIFFERS"
+    assert verdict("hugetlb", 100, 89, True) == "DIFFERS"
+    assert verdict("after_compact_nowait_movable", 100, 85, True) == "ok"
+    assert verdict("after_compact_nowait_movable", 100, 116, True) == "DIFFERS"
+    assert verdict("nowait_movable", 100, 0, True) == "not judged"
+    assert verdict("norety_kernel", 6, 3, False) == "ok"
+    assert verdict("after_compact_nowait_movable", 1000, 1004, False) == "DIFFERS"
+
+
+def test_requests_are_those_that_the_module_made():
+    assert request_of_step("x", "kernel+noreclaim+nowarn").gfp == Gfp.IO | Gfp.FS | Gfp.NOWARN
+    movable = request_of_step("x", "movable+noretry+nomemalloc").gfp
+    assert movable & Gfp.MOVABLE and movable & Gfp.NORETRY and movable & Gfp.DIRECT_RECLAIM
+    assert request_of_step("x", "nowait").gfp == Gfp.KSWAPD_RECLAIM
+    assert request_of_step("hugetlb", "").gfp & (Gfp.THISNODE | Gfp.RETRY_MAYFAIL)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "records no attempt"),
+        ('{"label": "a", "order": 9}\n', "is no step"),
+        ('{"label": "a", "order": 11, "gfp": "kernel", "got": 1, "ms": 1}\n', "order 11"),
+        ('{"label": "a", "order": 9, "gfp": "kernel+odd", "got": 1, "ms": 1}\n', "kernel.odd"),
+        ("no json\n", "is no step"),
+    ],
+)
+def test_records_that_do_not_fit_are_refused(tmp_path, text, message):
+    (tmp_path / RECORD).write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_steps(tmp_path / RECORD)
+
+
+def test_only_what_follows_the_drop_is_repeated():
+    steps = read_steps(COMMITTED / "e4" / "group_r8" / RECORD)
+    assert steps[0].label == "nowait_unmovable"
+    assert [s.label for s in steps].count(COMPACT_MEMORY) == 1
+
+
+def test_one_command_says_it():
+    arguments = ["fidelity", str(COMMITTED / "e4" / "nogroup_r8")]
+    result = CliRunner().invoke(main, arguments)
+    lines = result.stdout.splitlines()
+    assert "without grouping by mobility (within 3 blocks)" in lines[0]
+    assert lines[1].split()[-1] == "verdict"
+    whole = json.loads(CliRunner().invoke(main, [*arguments, "--format", "json"]).stdout)
+    assert len(whole["attempts"]) == len(lines) - 2
+    assert result.exit_code == any(a["verdict"] == "DIFFERS" for a in whole["attempts"])
