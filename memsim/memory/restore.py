@@ -147,6 +147,7 @@ def _restore_pageblocks(memory: Memory, zone: CaptureZone) -> None:
 
 
 def _restore_compaction(memory: Memory, z: int, seen: CaptureCompaction) -> None:
+    """Let scanners go on where they stood; one that never ran begins at its end of the zone."""
     for field, value in (
         (L.COMPACT_MIGRATE_ASYNC_PFN, seen.migrate_pfns[0]),
         (L.COMPACT_MIGRATE_SYNC_PFN, seen.migrate_pfns[1]),
@@ -157,7 +158,8 @@ def _restore_compaction(memory: Memory, z: int, seen: CaptureCompaction) -> None
         (L.COMPACT_DEFER_SHIFT, seen.defer_shift),
         (L.COMPACT_ORDER_FAILED, seen.order_failed),
     ):
-        memory.add_zone_field(z, L.Z_COMPACT + field, value)
+        if value:
+            memory.mem.zones[z * L.ZONE_FIELDS + L.Z_COMPACT + field] = value
 
 
 def _taken_pages(zone: CaptureZone) -> NDArray[np.int64]:
