@@ -9,7 +9,7 @@ from kernel_backend import KernelMachine
 from memsim.kernels import trace_log
 from memsim.memory.setup import Pressure
 from memsim.memory.start import put_under_pressure
-from memsim.mm import OP_FREE, Status, Use, gfp_from_text
+from memsim.mm import OP_FREE, OP_TOUCH, Status, Use, gfp_from_text
 from memsim.schema import Request
 
 STEPS = {
@@ -35,12 +35,23 @@ class PressedMachine:
         self.handles += 1
         return self._run(order, request, self.handles - 1)
 
-    def fill(self, count, gfp="GFP_HIGHUSER_MOVABLE", use=Use.ANON, **attributes):
+    def touch(self, handle, gfp, order=0, use=Use.ANON):
+        """Access what a handle holds; if that is not in memory it is asked for."""
+        request = self.memory.add_requests([Request(gfp_from_text(gfp), use, lru=True)])
+        return self._run(order | OP_TOUCH, request, handle)
+
+    def fill(self, count, gfp="GFP_HIGHUSER_MOVABLE", use=Use.ANON, lru=True, **attributes):
         """Take single pages; return their handles."""
-        first = self.handles
-        for _ in range(count):
-            assert self.ask(gfp, 0, use, lru=True, **attributes).status == Status.OK
-        self.memory.take_log()
+        request = Request(gfp_from_text(gfp), use, lru=lru, **attributes)
+        row = self.memory.add_requests([request])
+        first, self.handles = self.handles, self.handles + count
+        for start in range(first, self.handles, 500):
+            handle = np.arange(start, min(start + 500, self.handles), dtype=np.int32)
+            same = np.zeros(len(handle), np.uint16)
+            outcome = self.memory.run(same.astype(np.uint8), same + row, same, handle)
+            assert outcome.status.tolist() == [Status.OK] * len(handle)
+            self.memory.take_log()
+        self.memory.check()
         return range(first, self.handles)
 
     def free(self, handle, order=0):
