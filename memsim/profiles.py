@@ -33,6 +33,8 @@ class Profile:
     """Cold lists take half a batch at a time."""
     highmem_marks: Literal[14, 15] = 15
     """Low and high marks of HIGHMEM as in 2.6.14 or in 2.6.15."""
+    lumpy: bool = False
+    """Direct reclaim for a block takes whole aligned blocks of pages."""
 
 
 _OLD: tuple[Arch, ...] = ("x86-64", "i386", "ppc64")
@@ -66,6 +68,16 @@ PROFILES = {
             pcp_cap=128,
             pcp_fls_fix=True,
             pcp_cold_half=True,
+        ),
+        Profile(
+            "linux-2.6.21",
+            "linux-2.6.14",
+            _OLD,
+            dma32=True,
+            pcp_cap=128,
+            pcp_fls_fix=True,
+            pcp_cold_half=True,
+            lumpy=True,
         ),
     )
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from memsim.kernels._jit import CACHE, DISABLED
+from memsim.kernels.linux_2_6_14.boot import setup_zone_migrate_reserve
 from memsim.memory import Memory
 from memsim.memory.setup import MachineSetup, ZoneSetup
 from memsim.mm import MAX_ORDER_NR_PAGES, OP_FREE, Gfp, Migratetype, Use, ZoneType
@@ -44,6 +45,7 @@ def entry_points() -> dict[str, Callable[[], object]]:
         "count_memory_blocks": memory.census,
         "check": memory.check,
         "linux_2_6_14.free_boot_pages": lambda: old.free_boot_range(0, 0, end, 32),
+        "linux_2_6_14.setup_zone_migrate_reserve": lambda: setup_zone_migrate_reserve(old.mem, 0),
         "linux_2_6_14.run_batch": lambda: _run(old),
         "linux_2_6_14.drain_all_pages": old.drain_all,
     }

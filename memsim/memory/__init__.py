@@ -131,7 +131,7 @@ class Memory:
         boot_kernels.place_free_blocks(self.mem, zone, order, migratetype, pfns)
         if migratetype != Migratetype.ISOLATE:
             self.add_zone_field(zone, L.Z_NR_FREE_PAGES, len(pfns) << order)
-        if migratetype == Migratetype.CMA:
+        if migratetype == Migratetype.CMA and not self._old:
             self.add_zone_field(zone, L.Z_NR_FREE_CMA, len(pfns) << order)
 
     def hold_back(self, zone: int, pages: int) -> None:

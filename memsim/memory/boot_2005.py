@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from memsim.bootup import layout_2005
-from memsim.kernels.placement import PolicyTables
+from memsim.kernels.linux_2_6_14.boot import setup_zone_migrate_reserve
+from memsim.kernels.placement import OPT_GROUPING, PolicyTables
 from memsim.memory import Memory
 from memsim.memory.boot import cpu_nodes
 from memsim.memory.setup import MachineSetup, ZoneSetup
@@ -31,6 +32,9 @@ def boot_2005(
         memory.reserve(start, end)
     for zone, start, end, word in layout.boot_order:
         memory.free_boot_range(zone, start, end, word)
+    if tables.options[OPT_GROUPING]:
+        for z in range(len(memory.setup.zones)):
+            setup_zone_migrate_reserve(memory.mem, z)
     return memory
 
 

@@ -35,7 +35,7 @@ def start(
     folder without a start state.
     """
     memory = _at_rest(machine, profile, cmdline, tables, directory)
-    put_under_pressure(memory, pressure_of(machine))
+    put_under_pressure(memory, replace(pressure_of(machine), lumpy=PROFILES[profile].lumpy))
     return memory
 
 

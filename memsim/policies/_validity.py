@@ -101,7 +101,9 @@ def _value_faults(tables: PolicyTables, kernel: Kernel, types: Sequence[str]) ->
         for kind, value in enumerate(getattr(tables, field).tolist()):
             if not 0 <= value <= most:
                 yield f"{field} of type {kind} is {value}, expected 0 to {most}"
-    claims = CLAIMS[kernel.mechanism]
+    claims: tuple[int, ...] = CLAIMS[kernel.mechanism]
+    if tables.options[placement.OPT_GROUPING] and placement.CLAIM_HALF not in claims:
+        claims = (placement.CLAIM_HALF,)
     for kind, claim in enumerate(tables.claim.tolist()):
         if claim not in claims:
             yield f"claim of type {kind} is {claim}, expected {' or '.join(map(str, claims))}"
@@ -139,6 +141,7 @@ def _option_faults(tables: PolicyTables, kernel: Kernel, limit: int) -> Iterator
             option not in (boot, placement.OPT_IDEAL)
             and value != (-1 if option == reserve else 0)
             and (option in OF_6_1) != (kernel.mechanism == "linux-6.1")
+            and not (option == placement.OPT_HIGHATOMIC and tables.options[placement.OPT_GROUPING])
         ):
             yield f"{name} is set, but {kernel.mechanism} has no such mechanism"
     if tables.options[reserve] == tables.options[boot]:

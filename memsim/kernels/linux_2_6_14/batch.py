@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsim.kernels._jit import inline, kernel, ptr
+from memsim.kernels.buddy import HIGHATOMIC
 from memsim.kernels.events import (
     SKIPPED,
     TOUCHED,
@@ -22,6 +23,7 @@ from memsim.kernels.events import (
 from memsim.kernels.layout import (
     PAGE_DIRTY,
     R_PAGE,
+    REQ_DIRECT_RECLAIM,
     REQUEST_FIELDS,
     Mem,
     pointers,
@@ -32,9 +34,21 @@ from memsim.kernels.linux_2_6_14.pcp import drain_pages_zone
 from memsim.kernels.linux_2_6_14.slowpath import alloc_pages
 from memsim.kernels.linux_2_6_14.touch import finish_fault, read_below, touch_resident
 from memsim.kernels.page_alloc import NEEDS_OOM_KILL
-from memsim.kernels.placement import PolicyTables, policy_pointers
+from memsim.kernels.placement import OPT_HIGHATOMIC, PolicyTables, policy_pointers
 from memsim.kernels.system import S_NOW, S_OOM
+from memsim.kernels.zonelist import AllocContext
 from memsim.mm import OP_COLD, OP_FREE, OP_TOUCH, OP_WRITE
+
+
+@inline
+def typed(tables: PolicyTables, ac: AllocContext) -> AllocContext:
+    """Give a request of several pages that cannot wait a type of its own, where 2.6.21 does so."""
+    urgent = ac.order > 0 and not ac.flags & REQ_DIRECT_RECLAIM
+    if not urgent or int(tables.options[OPT_HIGHATOMIC]) == 0:
+        return ac
+    return AllocContext(
+        ac.order, HIGHATOMIC, ac.highest_zone, ac.flags, ac.zonelist, ac.nodemask, ac.cpu
+    )
 
 
 @inline
@@ -43,7 +57,7 @@ def allocate(m: Mem, tables: PolicyTables, rows: NDArray[np.int64], b: Batch, i:
     op, handle = int(b.op[i]), int(b.handle[i])
     at = int(b.request[i]) * REQUEST_FIELDS
     page = int(rows[at + R_PAGE])
-    ac = alloc_context(m, rows, at, op & 0xF, int(b.cpu[i]))
+    ac = typed(tables, alloc_context(m, rows, at, op & 0xF, int(b.cpu[i])))
     entry = int(m.page_table[handle])
     if entry < 0:
         read_below(m, tables, ac, entry, page)

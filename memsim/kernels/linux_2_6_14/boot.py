@@ -5,6 +5,7 @@ from __future__ import annotations
 from memsim.kernels._jit import ctz, kernel
 from memsim.kernels.layout import Mem, pageblock_type, pointers
 from memsim.kernels.linux_2_6_14.fallback import free_one_page
+from memsim.kernels.linux_2_6_14.grouping import reserve_pageblocks
 from memsim.kernels.linux_2_6_14.pcp import free_hot_cold_page
 from memsim.kernels.placement import PolicyTables, policy_pointers
 
@@ -34,3 +35,12 @@ def free_boot_pages(
         else:
             free_hot_cold_page(m, tables, z, 0, start, migratetype, 0)
             start += 1
+
+
+@kernel
+def setup_zone_migrate_reserve(mem: Mem, z: int) -> None:
+    """Set pageblocks of a zone aside, as its min mark asks for.
+
+    Source: setup_zone_migrate_reserve, mm/page_alloc.c, 2.6.21-rc6-mm1 (spec 7.1).
+    """
+    reserve_pageblocks(pointers(mem), z)

@@ -67,7 +67,7 @@ def begin_event(m: Mem, tables: PolicyTables, now: int) -> None:
 def io_schedule_timeout(m: Mem, tables: PolicyTables, ns: int) -> None:
     """Let the request at hand wait; the world goes on meanwhile.
 
-    Unlike Linux: it waits to the end, even if the device has a place in its queue before.
+    Unlike Linux: a request waits its time out, even if the device has a place in its queue before.
     """
     book_stall(m, ns)
     if int(m.system[S_NEXT_DUE]) <= clock(m):

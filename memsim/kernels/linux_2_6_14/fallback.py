@@ -33,11 +33,13 @@ from memsim.kernels.layout import (
     zone_get,
     zone_set,
 )
+from memsim.kernels.linux_2_6_14.grouping import rmqueue_grouped
 from memsim.kernels.placement import (
     CLAIM_FLIP,
     CLAIM_NEVER,
     NR_FALLBACKS,
     OPT_FLOOR,
+    OPT_GROUPING,
     OPT_PAGE_FLAG,
     OPT_POOL,
     OPT_RESERVE_SHIFT,
@@ -179,6 +181,8 @@ def rmqueue_fallback(m: Mem, tables: PolicyTables, z: int, order: int, migratety
 
     Source: __rmqueue_fallback of V20 and V21, fallback_alloc of V19 (spec history-2005 2.1, 2.2).
     """
+    if int(tables.options[OPT_GROUPING]):
+        return rmqueue_grouped(m, tables, z, order, migratetype)
     other = find_pool_block(m, z, migratetype) if int(tables.options[OPT_POOL]) else -1
     if other >= 0:
         current = m.max_page_order

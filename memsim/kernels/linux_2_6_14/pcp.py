@@ -18,6 +18,7 @@ from memsim.kernels.layout import (
     Z_NR_FREE_PAGES,
     Z_VMSTAT,
     Mem,
+    page_type,
     zone_add,
 )
 from memsim.kernels.linux_2_6_14.fallback import free_one_page, free_type, rmqueue_locked
@@ -29,9 +30,10 @@ from memsim.kernels.pcp import (
     pcp_push_tail,
     pcp_row,
 )
-from memsim.kernels.placement import OPT_PCP_HIGH_SHIFT, PolicyTables
+from memsim.kernels.placement import OPT_GROUPING, OPT_PCP_HIGH_SHIFT, PolicyTables
 from memsim.kernels.trace_log import LOG_PCPU_DRAIN, log_event
 from memsim.kernels.vmstat import PCP_DRAINED_BLOCKS, PCP_REFILLS
+from memsim.mm import NR_PLACEMENT_TYPES
 
 COLD_LISTS = 2
 """Number of the first cold list; the hot ones stand before it."""
@@ -40,8 +42,8 @@ NR_LISTS = 4
 
 @inline
 def pcp_pindex(tables: PolicyTables, migratetype: int, cold: int) -> int:
-    """Return the list of a type."""
-    return COLD_LISTS * cold + int(tables.pcp_of[migratetype])
+    """Return the list of a type; the reserve's pages share that of the last type."""
+    return COLD_LISTS * cold + int(tables.pcp_of[min(migratetype, NR_PLACEMENT_TYPES - 1)])
 
 
 @inline
@@ -54,7 +56,7 @@ def pcp_batch(m: Mem, row: int, cold: int) -> int:
 def rmqueue_bulk(
     m: Mem, tables: PolicyTables, z: int, row: int, migratetype: int, cold: int
 ) -> None:
-    """Take a batch of single pages from the buddy lists to a list's tail."""
+    """Take a batch of single pages from the buddy lists to a list's tail, in 2.6.21 to its head."""
     lst = pcp_list(row, pcp_pindex(tables, migratetype, cold))
     wanted = pcp_batch(m, row, cold)
     taken = 0
@@ -63,11 +65,49 @@ def rmqueue_bulk(
         if pfn < 0:
             break
         m.state[pfn] = migratetype << TYPE_SHIFT | PAGE_PCP
-        pcp_push_tail(m, lst, pfn)
+        if int(tables.options[OPT_GROUPING]):
+            pcp_push_head(m, lst, pfn)
+        else:
+            pcp_push_tail(m, lst, pfn)
         taken += 1
     zone_add(m, z, Z_NR_FREE_PAGES, -taken)
     m.pcps[row + P_COUNT] += taken
     zone_add(m, z, Z_VMSTAT + PCP_REFILLS, 1 if taken else 0)
+
+
+@helper
+def pcp_pop_type(m: Mem, lst: int, migratetype: int) -> int:
+    """Take the first page of a type from a per-CPU list; -1 if there is none."""
+    head, length = int(m.pcps[lst]), int(m.pcps[lst + 1])
+    offset, mask = int(m.pcps[lst + 2]), int(m.pcps[lst + 3])
+    for i in range(length):
+        pfn = int(m.rings[offset + (head + i & mask)])
+        if page_type(m, pfn) == migratetype:
+            for k in range(i, 0, -1):
+                m.rings[offset + (head + k & mask)] = m.rings[offset + (head + k - 1 & mask)]
+            m.pcps[lst], m.pcps[lst + 1] = head + 1 & mask, length - 1
+            return pfn
+    return -1
+
+
+@helper
+def rmqueue_pcplist_grouped(
+    m: Mem, tables: PolicyTables, z: int, row: int, migratetype: int, cold: int
+) -> int:
+    """Take a page of a type from a per-CPU list, refilled if there is none; -1 without any page.
+
+    Where nothing of the type is to be had the list's head goes, whatever its type (spec 7.1).
+    """
+    lst = pcp_list(row, pcp_pindex(tables, migratetype, cold))
+    pfn = pcp_pop_type(m, lst, migratetype)
+    if pfn < 0:
+        rmqueue_bulk(m, tables, z, row, migratetype, cold)
+        if int(m.pcps[lst + 1]) == 0:
+            return -1
+        pfn = pcp_pop_head(m, lst)
+    m.pcps[row + P_COUNT] -= 1
+    m.state[pfn] = migratetype << TYPE_SHIFT
+    return pfn
 
 
 @inline
@@ -80,6 +120,8 @@ def rmqueue_pcplist(
     buffered_rmqueue, mm/page_alloc.c, 2.6.14 (spec 4, rule 3).
     """
     row = pcp_row(m, z, cpu)
+    if int(tables.options[OPT_GROUPING]):
+        return rmqueue_pcplist_grouped(m, tables, z, row, migratetype, cold)
     lst = pcp_list(row, pcp_pindex(tables, migratetype, cold))
     low = 0 if cold else int(m.pcps[row + P_LOW])
     if int(m.pcps[lst + 1]) <= low:

@@ -51,7 +51,7 @@ from memsim.kernels.linux_2_6_14.vmscan import (
 )
 from memsim.kernels.linux_2_6_14.writeback import too_much_writeback
 from memsim.kernels.page_alloc import NEEDS_OOM_KILL, WOULD_RECLAIM
-from memsim.kernels.placement import OPT_IDEAL, PolicyTables
+from memsim.kernels.placement import OPT_GROUPING, OPT_IDEAL, PolicyTables
 from memsim.kernels.system import (
     S_EXTFRAG_INDEX,
     S_LUMPY,
@@ -64,6 +64,7 @@ from memsim.kernels.system import (
 from memsim.kernels.trace_log import (
     OOM_KILL,
     OOM_NO_VICTIM,
+    STEP_DRAIN,
     STEP_ENTER,
     STEP_FAIL,
     STEP_OOM,
@@ -114,7 +115,7 @@ def wake_all_kswapds(m: Mem, ac: AllocContext) -> None:
 def throttle_vm_writeout(m: Mem, tables: PolicyTables) -> None:
     """Wait while too much is on its way to the device.
 
-    Unlike Linux: no longer than a second.
+    Unlike Linux: reclaim waits no longer than a second for what is under way to the device.
     """
     for _ in range(MAX_WRITEOUT_WAITS):
         if not too_much_writeback(m):
@@ -270,12 +271,16 @@ def alloc_pages_may_oom(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
 def reclaim_and_retry(m: Mem, tables: PolicyTables, ac: AllocContext, alloc_flags: int) -> int:
     """Reclaim until there is a page (spec 5, steps 6 to 9).
 
-    Unlike Linux: a request that goes on for ever there fails after a bounded number of rounds.
+    Unlike Linux: a request that would go on for ever fails after 16 rounds that free nothing, or
+    after 1000 rounds.
     """
     hopeless = 0
     for _ in range(MAX_ROUNDS):
         progress = try_to_free_pages(m, tables, ac)
         log_step(m, STEP_RECLAIM, 1 if progress else 0)
+        if ac.order and int(tables.options[OPT_GROUPING]):
+            drain_all_pages(m, tables)
+            log_step(m, STEP_DRAIN)
         if progress:
             hopeless = 0
             pfn = walk_again(m, tables, ac, alloc_flags)

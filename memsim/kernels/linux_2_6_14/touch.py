@@ -89,7 +89,7 @@ def remove_exclusive_swap_page(m: Mem, pfn: int) -> None:
 def balance_dirty_pages(m: Mem, tables: PolicyTables) -> None:
     """Let whoever makes pages dirty wait while too many are.
 
-    Unlike Linux: no longer than a second, and it leaves the writing to the flusher.
+    Unlike Linux: a writer waits no longer than a second, and leaves the writing to the flusher.
     """
     for _ in range(MAX_DIRTY_WAITS):
         if int(m.system[S_PRESSURE]) == 0 or not too_much_dirty(m):

@@ -130,7 +130,7 @@ def age_page(m: Mem, pfn: int, reclaim_mapped: bool) -> bool:
 def drain_lru_batches(m: Mem) -> None:
     """Let all pages that wait on CPUs enter their LRU lists.
 
-    Unlike Linux: whoever scans does so for all CPUs, not only for its own.
+    Unlike Linux: whoever scans lets pages enter the lists for all CPUs, not only for its own.
     """
     for cpu in range(m.nr_cpus):
         lru_add_drain(m, cpu)
