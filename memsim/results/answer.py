@@ -11,7 +11,7 @@ from memsim.scenario.expect import Verdict, judge
 from memsim.schema import Column
 from memsim.units import BYTES
 
-NOT_SIMULATED = ("reclaim", "compaction", "migration", "swap", "memcg")
+NOT_SIMULATED = ("migration between nodes", "memory hot-remove", "memcg")
 """What a reader of any table must know; docs/model.md has the whole list."""
 
 

@@ -5,9 +5,10 @@ from backend import H, M, U
 from pressure import PressedMachine
 
 from memsim.kernels import layout as L
+from memsim.kernels.compaction import PRIO_ASYNC, PRIO_SYNC_LIGHT
 from memsim.kernels.trace_log import OOM_KILL, OOM_NO_VICTIM, OOM_NOT_FOR_THIS
 from memsim.memory.killing import let_fail
-from memsim.mm import Status, WhyNot
+from memsim.mm import Status, Use, WhyNot
 
 OK, NOPAGE = Status.OK, Status.NOPAGE
 MARKS = (64, 80, 96)
@@ -53,6 +54,21 @@ def test_a_block_that_the_mark_forbids_is_no_fragmentation():
     outcome = machine.ask("GFP_NOWAIT", 9)
     assert (outcome.status, outcome.why) == (NOPAGE, WhyNot.WATERMARK)
     assert outcome.extfrag == -1000
+
+
+def test_F5_7_a_costly_block_that_cannot_be_made():
+    windows = range(0, 4096, 16)
+    free = [block for w in windows for block in ((w + 4, 2, M), (w + 8, 3, M))]
+    machine = PressedMachine(4096, free, wmark=MARKS)
+    machine.fill(1500, use=Use.PAGE_CACHE)
+    outcome = machine.ask("GFP_KERNEL", 4)
+    assert (outcome.status, outcome.why) == (NOPAGE, WhyNot.FRAGMENTATION)
+    steps = [step for step in machine.steps() if step[0] in ("COMPACT", "RECLAIM", "OOM", "FAIL")]
+    assert [name for name, *_ in steps] == ["COMPACT", "RECLAIM", "COMPACT", "FAIL"]
+    assert [steps[0][1], steps[2][1]] == [PRIO_ASYNC, PRIO_SYNC_LIGHT]
+    assert steps[1][1] > 0
+    assert machine.vmstat("allocstall") == 1
+    assert machine.vmstat("compact_stall") == machine.vmstat("compact_fail") == 2
 
 
 @pytest.mark.parametrize(
