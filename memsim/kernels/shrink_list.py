@@ -275,7 +275,7 @@ def page_fate(m: Mem, sc: int, pfn: int) -> int:
     if state & PAGE_PINNED:
         return KEEP
     if state & PAGE_ANON and not state & PAGE_SWAPCACHE:
-        if not sc_get(m, sc, SC_MAY_IO):
+        if not sc_get(m, sc, SC_MAY_IO) or device_congested(m):
             return KEEP
         if not add_to_swap(m, pfn):
             return ACTIVATE
