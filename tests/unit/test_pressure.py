@@ -67,5 +67,6 @@ def test_looking_changes_nothing(reference, samples):
 def test_a_full_swap_device_ends_in_a_kill_that_is_recorded(policy):
     result = simulate(trials(swap="1MiB")[policy], check=True, samples=0)
     (kill,) = result.oom
-    assert (kill.victim, kill.swap_freed) == ("hog", 256)
+    assert kill.victim == "hog" and kill.swap_freed <= 256
     assert counters(result)["oom_kill"] == 1
+    assert counters(result)["pswpout"] >= 256

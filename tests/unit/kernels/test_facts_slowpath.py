@@ -58,9 +58,9 @@ def test_a_block_that_the_mark_forbids_is_no_fragmentation():
 
 def test_F5_7_a_costly_block_that_cannot_be_made():
     windows = range(0, 4096, 16)
-    free = [block for w in windows for block in ((w + 4, 2, M), (w + 8, 3, M))]
+    free = [block for w in windows for block in ((w + 4, 2, M), (w + 8, 2, M))]
     machine = PressedMachine(4096, free, wmark=MARKS)
-    machine.fill(1500, use=Use.PAGE_CACHE)
+    machine.fill(1000, use=Use.PAGE_CACHE)
     outcome = machine.ask("GFP_KERNEL", 4)
     assert (outcome.status, outcome.why) == (NOPAGE, WhyNot.FRAGMENTATION)
     steps = [step for step in machine.steps() if step[0] in ("COMPACT", "RECLAIM", "OOM", "FAIL")]
