@@ -51,7 +51,7 @@ from memsim.kernels.pcp import (
     pcp_row,
 )
 from memsim.kernels.placement import PolicyTables
-from memsim.kernels.system import S_NEXT_DUE
+from memsim.kernels.system import S_NEXT_DUE, S_NOW
 from memsim.kernels.vmstat import (
     ALLOC_SUCCESS,
     PGFREE,
@@ -112,6 +112,7 @@ def alloc_run(
         handle = int(b.handle[i + n])
         if int(m.page_table[handle]) < 0:
             break
+        m.system[S_NOW] = b.time[i + n]
         prep_new_page(m, ac, pfn, int(rows[at + R_PAGE]), handle)
         m.page_table[handle] = pfn + 1
         b.pfn[i + n] = pfn

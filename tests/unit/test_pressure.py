@@ -1,8 +1,12 @@
 """Trials under pressure: what comes out depends on the scenario alone, and every step is sound."""
 
+import numpy as np
 import pytest
+from pressure import PressedMachine
 from trials import small
 
+from memsim.mm import Use, gfp_from_text
+from memsim.schema import Request
 from memsim.simulate import simulate
 
 PRESSED = """
@@ -70,3 +74,19 @@ def test_a_full_swap_device_ends_in_a_kill_that_is_recorded(policy):
     assert kill.victim == "hog" and kill.swap_freed <= 256
     assert counters(result)["oom_kill"] == 1
     assert counters(result)["pswpout"] >= 256
+
+
+@pytest.mark.parametrize("batch_size", [1, 50])
+def test_pages_dirtied_together_remember_each_its_own_time(batch_size):
+    machine = PressedMachine(2048, pcp_high=320, pcp_batch=63)
+    gfp = gfp_from_text("GFP_HIGHUSER_MOVABLE|__GFP_WRITE")
+    request = machine.memory.add_requests([Request(gfp, Use.PAGE_CACHE, lru=True)])
+    machine.memory.mem.log_cursor[:] = 0
+    time = np.arange(50, dtype=np.int64) * 1000
+    for first in range(0, 50, batch_size):
+        part = slice(first, first + batch_size)
+        row = np.full(50, request, np.uint16)[part]
+        handle = np.arange(50, dtype=np.int32)[part]
+        cpu = np.zeros(len(row), np.uint16)
+        machine.memory.run(np.zeros(len(row), np.uint8), row, cpu, handle, time[part])
+    assert machine.memory.mem.dirtied[1:100:2].tolist() == time.tolist()
