@@ -86,7 +86,7 @@ def begin_run(m: Mem, node: int, sc: int) -> None:
     at = node * NODE_FIELDS
     m.events[PAGEOUTRUN] += 1
     order = int(m.nodes[at + N_KSWAPD_ORDER])
-    highest = max(int(m.nodes[at + N_KSWAPD_HIGHEST_ZONE]), 0)
+    highest = int(m.nodes[at + N_KSWAPD_HIGHEST_ZONE])
     m.nodes[at + N_KSWAPD_ORDER] = 0
     m.nodes[at + N_KSWAPD_ALLOC_ORDER] = order
     sc_set(m, sc, SC_NODE, node)
@@ -157,7 +157,10 @@ def end_round(m: Mem, node: int, sc: int) -> int:
 
 @helper
 def end_run(m: Mem, node: int, sc: int) -> int:
-    """Take boosts back, and sleep if the node is balanced or hopeless; return the stage."""
+    """Take boosts back, and sleep if the node is balanced or hopeless; return the stage.
+
+    It is to be balanced for what was asked for meanwhile, unless this run has dropped its order.
+    """
     at = node * NODE_FIELDS
     highest = sc_get(m, sc, SC_HIGHEST_ZONE)
     if int(m.nodes[at + N_KSWAPD_BOOSTED]):
@@ -169,7 +172,13 @@ def end_run(m: Mem, node: int, sc: int) -> int:
     balanced = pgdat_balanced(m, node, sc_get(m, sc, SC_ORDER), highest)
     if sc_get(m, sc, SC_RECLAIMED) == 0 and not balanced:
         m.nodes[at + N_KSWAPD_FAILURES] += 1
-    if not balanced and int(m.nodes[at + N_KSWAPD_FAILURES]) < MAX_RECLAIM_RETRIES:
+    order = sc_get(m, sc, SC_ORDER)
+    if order == int(m.nodes[at + N_KSWAPD_ALLOC_ORDER]):
+        order = int(m.nodes[at + N_KSWAPD_ORDER])
+        m.nodes[at + N_KSWAPD_ALLOC_ORDER] = order
+    highest = int(m.nodes[at + N_KSWAPD_HIGHEST_ZONE])
+    hopeless = int(m.nodes[at + N_KSWAPD_FAILURES]) >= MAX_RECLAIM_RETRIES
+    if not hopeless and not pgdat_balanced(m, node, order, highest):
         return STAGE_RUN
     m.nodes[at + N_PGDAT_DIRTY] = 0
     m.nodes[at + N_PGDAT_WRITEBACK] = 0

@@ -509,7 +509,7 @@ class NaiveReclaim:
     def kswapd(self):
         while True:
             self.count("pageoutrun")
-            scan = Scan(True, 0, max(self.wanted_highest, 0))
+            scan = Scan(True, 0, self.wanted_highest)
             while scan.priority >= 1 and not self.balanced(scan.highest):
                 scan.scanned, before = 0, scan.reclaimed
                 highs = (self.zones[i][3][HIGH] for i in self.eligible(scan.highest))
@@ -525,9 +525,8 @@ class NaiveReclaim:
                 if scan.priority >= 1:
                     waits = scan.immediate or (vain and scan.priority < 10)
                     yield self.step(scan, min(self.writes_end(), self.clock + WAIT) if waits else 0)
-            done = self.balanced(scan.highest)
-            self.failures += not done and scan.reclaimed == 0
-            if done or self.failures >= 16:
+            self.failures += not self.balanced(scan.highest) and scan.reclaimed == 0
+            if self.balanced(self.wanted_highest) or self.failures >= 16:
                 self.only_dirty = self.only_writeback = False
                 self.wanted_highest = 0
                 yield self.step(scan, None)

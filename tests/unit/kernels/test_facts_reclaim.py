@@ -121,3 +121,16 @@ def test_dirty_pages_beyond_a_tenth_of_memory_are_written_at_once():
     machine.fill(300, "GFP_HIGHUSER_MOVABLE|__GFP_WRITE", Use.PAGE_CACHE)
     wait(machine, SECOND)
     assert machine.vmstat("nr_written") == 300 - 2048 // 10
+
+
+def test_kswapd_leaves_contiguity_to_kcompactd_after_twice_the_blocks_size():
+    machine = PressedMachine(1024, wmark=MARKS)
+    spare = machine.memory.nr_free_pages(0) - MARKS[0]
+    handles = machine.fill(spare, "GFP_HIGHUSER_MOVABLE|__GFP_MEMALLOC", lru=False)
+    for handle in handles[::2]:
+        machine.free(handle)
+    machine.fill(len(handles[::2]), use=Use.PAGE_CACHE)
+    machine.ask("GFP_NOWAIT", 7)
+    wait(machine, SECOND)
+    assert 2 << 7 <= machine.vmstat("pgsteal_kswapd") < 400
+    assert machine.vmstat("compact_daemon_wake") > 0
