@@ -237,12 +237,12 @@ def gives_up_early(ac: AllocContext, result: int) -> bool:
 
 
 @helper
-def alloc_pages_may_oom(m: Mem, tables: PolicyTables, ac: AllocContext, alloc_flags: int) -> int:
+def alloc_pages_may_oom(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
     """Walk a last time at the high mark, then ask for a victim (spec 5.5 step 12).
 
     Returns a pfn, NEEDS_OOM_KILL, or -1 where the request may not kill or nobody can be killed.
     """
-    pfn = walk_again(m, tables, ac, WMARK_HIGH | alloc_flags & ALLOC_CMA)
+    pfn = walk_again(m, tables, ac, WMARK_HIGH)
     if pfn >= 0:
         return pfn
     if (
@@ -369,7 +369,7 @@ def alloc_pages_with_effort(
             if retry:
                 log_step(m, STEP_RETRY, RETRY_COMPACT, no_progress_loops, compact_retries, priority)
                 continue
-        pfn = alloc_pages_may_oom(m, tables, ac, alloc_flags)
+        pfn = alloc_pages_may_oom(m, tables, ac)
         if pfn != -1 or not ac.flags & REQ_NOFAIL:
             return pfn, result
         pfn = walk_again(m, tables, ac, alloc_flags | ALLOC_MIN_RESERVE)
