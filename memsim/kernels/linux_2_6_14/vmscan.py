@@ -24,7 +24,6 @@ from memsim.kernels.layout import (
     Z_SCAN,
     Mem,
     page_zone,
-    zone_add,
     zone_get,
     zone_set,
 )
@@ -58,6 +57,9 @@ from memsim.mm import SWAP_CLUSTER_MAX
 
 LEAST_PRIORITY_WITHOUT_WAIT = 10
 """DEF_PRIORITY - 2: reclaim that has come further down waits for the device."""
+
+UNTOUCHED = -1
+"""In place of SCAN_PAGES_SCANNED: no page has been freed to the zone since."""
 
 
 @inline
@@ -161,6 +163,8 @@ def scan_list(
     head = lru_head(m, z, LRU_ACTIVE_FILE if active else LRU_INACTIVE_FILE)
     block = 1 << sc.order
     mark, taken, scanned, freed = head, 0, 0, 0
+    before = zone_get(m, z, Z_SCAN + SCAN_PAGES_SCANNED)
+    zone_set(m, z, Z_SCAN + SCAN_PAGES_SCANNED, UNTOUCHED)
     while taken < count:
         tail = lru_tail(m, head)
         if tail == mark:
@@ -181,8 +185,11 @@ def scan_list(
                 stays = outcome == 0
             if stays and mark == head:
                 mark = pfn
-    # A batch of 2.6.14 counts one page more than it takes.
-    zone_add(m, z, Z_SCAN + SCAN_PAGES_SCANNED, taken + (0 if int(m.system[S_LUMPY]) else 1))
+    # The pages count as scanned before any of them is freed, which sets the count to zero.
+    if zone_get(m, z, Z_SCAN + SCAN_PAGES_SCANNED) == UNTOUCHED:
+        # A batch of 2.6.14 counts one page more than it takes.
+        before += taken + (0 if int(m.system[S_LUMPY]) else 1)
+        zone_set(m, z, Z_SCAN + SCAN_PAGES_SCANNED, before)
     return scanned, freed
 
 
