@@ -30,6 +30,7 @@ from memsim.kernels.linux_2_6_14.vmscan import (
     zone_lru_pages,
 )
 from memsim.kernels.linux_2_6_14.writeback import too_much_writeback
+from memsim.kernels.page_io import device_due, writes_end
 from memsim.kernels.placement import PolicyTables
 from memsim.kernels.system import (
     FOREVER,
@@ -243,6 +244,14 @@ def kswapd_cpu(m: Mem, node: int) -> int:
     return 0
 
 
+@inline
+def congestion_wait(m: Mem, begin: int, ns: int) -> int:
+    """Return when a wait for the device ends: with a request it completes, or when time is up."""
+    if device_due(m) == FOREVER:
+        return begin + ns
+    return max(begin, min(begin + ns, writes_end(m, SWAP_CLUSTER_MAX)))
+
+
 @helper
 def kswapd_step(m: Mem, tables: PolicyTables, node: int) -> None:
     """Let a node's kswapd scan one batch of pages, and say when it goes on."""
@@ -266,4 +275,5 @@ def kswapd_step(m: Mem, tables: PolicyTables, node: int) -> None:
     cost = max(int(m.system[S_COST]), STEP_NS)
     m.events[KSWAPD_MODEL_NS] += cost
     if node_get(m, node, N_KSWAPD_DUE) != FOREVER:
-        node_set(m, node, N_KSWAPD_DUE, clock(m) + cost + waits)
+        due = clock(m) + cost
+        node_set(m, node, N_KSWAPD_DUE, congestion_wait(m, due, waits))

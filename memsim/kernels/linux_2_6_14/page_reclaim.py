@@ -31,10 +31,10 @@ from memsim.kernels.layout import (
 )
 from memsim.kernels.linux_2_6_14.page_alloc import free_pages
 from memsim.kernels.lru import lru_add, lru_del, lru_pages, page_holder
-from memsim.kernels.page_io import device_congested, write_page
+from memsim.kernels.page_io import device_congested, write_page, writes_end
 from memsim.kernels.placement import PolicyTables
 from memsim.kernels.swapfile import get_swap_pages
-from memsim.kernels.system import S_OWN_2005, S_RECLAIM_NS
+from memsim.kernels.system import S_OWN_2005, S_RECLAIM_NS, clock
 from memsim.kernels.trace_log import LOG_FREE, log_event
 from memsim.kernels.vmstat import (
     NR_VMSCAN_WRITE,
@@ -44,6 +44,7 @@ from memsim.kernels.vmstat import (
     PGSTEAL_FILE,
     PGSTEAL_KSWAPD,
 )
+from memsim.mm import SWAP_CLUSTER_MAX
 
 KEEP, ACTIVATE, FREE = range(3)
 S_COST = S_OWN_2005 + 6
@@ -97,12 +98,17 @@ def may_enter_fs(state: int, flags: int) -> bool:
 
 
 @helper
-def pageout(m: Mem, pfn: int) -> None:
+def pageout(m: Mem, pfn: int, sc: ScanControl) -> None:
     """Start to write a dirty page, so that it can be freed afterwards.
 
-    Unlike Linux: kswapd does not sleep for a place in the device's queue, it leaves the page.
+    Unlike Linux: kswapd leaves the page before it sleeps for a place in the device's queue.
     """
-    if int(m.state[pfn]) & PAGE_PINNED or device_congested(m):
+    if int(m.state[pfn]) & PAGE_PINNED:
+        return
+    if device_congested(m):
+        if sc.kswapd:
+            until = writes_end(m, SWAP_CLUSTER_MAX) - clock(m)
+            m.system[S_COST] = max(int(m.system[S_COST]), until)
         return
     m.state[pfn] |= PAGE_RECLAIM
     write_page(m, pfn)
@@ -164,7 +170,7 @@ def unmapped_and_clean(m: Mem, pfn: int, sc: ScanControl, referenced: bool) -> i
     state = int(m.state[pfn])
     if state & PAGE_DIRTY:
         if not referenced and may_enter_fs(state, sc.flags):
-            pageout(m, pfn)
+            pageout(m, pfn, sc)
         return KEEP
     return KEEP if state & PAGE_PINNED else FREE
 
