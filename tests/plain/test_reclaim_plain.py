@@ -6,7 +6,17 @@ import pytest
 from memsim.kernels import layout as L
 from memsim.kernels import system as S
 from memsim.kernels.lru_balance import inactive_is_low, scan_fractions
-from memsim.kernels.scan_control import SC_HIGHEST_ZONE, SC_NR, SC_PRIORITY, direct_control
+from memsim.kernels.scan_control import (
+    SC_HIGHEST_ZONE,
+    SC_KSWAPD,
+    SC_MAY_FS,
+    SC_MAY_WRITE,
+    SC_NR,
+    SC_PRIORITY,
+    direct_control,
+    kswapd_control,
+)
+from memsim.kernels.shrink_list import ACTIVATE, KEEP, page_fate
 from memsim.kernels.shrink_node import begin_node
 from memsim.kernels.swapfile import get_swap_pages, swap_free
 from memsim.kernels.wakeup import pgdat_balanced
@@ -116,3 +126,27 @@ def test_a_large_block_has_its_slots_in_a_row_and_gives_them_all_back():
     swap_free(mem, 1)
     assert mem.swap_map.tolist() == [6] + [0] * 39
     assert get_swap_pages(mem, 7, 8) == 1
+
+
+@pytest.mark.parametrize(
+    ("flagged", "marked", "used", "fate", "written"),
+    [
+        (0, 0, 0, ACTIVATE, 0),
+        (1, 0, 0, ACTIVATE, 0),
+        (0, L.PAGE_RECLAIM, 0, ACTIVATE, 0),
+        (1, L.PAGE_RECLAIM, 0, KEEP, 1),
+        (1, L.PAGE_RECLAIM, L.PAGE_REFERENCED, KEEP, 0),
+    ],
+)
+def test_7_3_kswapd_writes_a_page_of_a_file_only_where_all_are_dirty(
+    flagged, marked, used, fate, written
+):
+    mem = machine(0).mem
+    sc = kswapd_control(0)
+    for field in (SC_KSWAPD, SC_MAY_FS, SC_MAY_WRITE):
+        mem.nodes[sc + field] = 1
+    mem.nodes[S.N_PGDAT_DIRTY] = flagged
+    mem.state[7] = L.PAGE_ALLOCATED | L.PAGE_LRU | L.PAGE_DIRTY | marked | used
+    assert page_fate(mem, sc, 7) == fate
+    assert bool(mem.state[7] & L.PAGE_WRITEBACK) == bool(written)
+    assert mem.system[S.S_WRITEBACK_LENGTH] == written
