@@ -13,6 +13,7 @@ from memsim.kernels.layout import (
     PAGE_ANON,
     PAGE_DIRTY,
     PAGE_LRU,
+    PAGE_LRU_PENDING,
     PAGE_MAPPED,
     PAGE_REFERENCED,
     PAGE_SLAB,
@@ -99,10 +100,11 @@ def balance_dirty_pages(m: Mem, tables: PolicyTables) -> None:
 
 @helper
 def write_to(m: Mem, tables: PolicyTables, handle: int, pfn: int) -> None:
-    """Make a page dirty; one in the swap cache keeps its slot."""
-    if int(m.state[pfn]) & PAGE_ANON:
-        m.state[pfn] |= PAGE_DIRTY
-    else:
+    """Make a page of a process or a file dirty; one in the swap cache keeps its slot."""
+    state = int(m.state[pfn])
+    if state & PAGE_ANON:
+        m.state[pfn] = state | PAGE_DIRTY
+    elif state & (PAGE_LRU | PAGE_LRU_PENDING):
         set_page_dirty(m, handle, pfn)
         balance_dirty_pages(m, tables)
 
