@@ -30,7 +30,10 @@ class PressedMachine:
         self.handles = 0
 
     def ask(self, gfp, order=0, use=Use.KERNEL, **attributes):
-        """Carry out one request; return its outcome, or None if it needs an OOM kill."""
+        """Carry out one request; return its outcome, or None if it needs an OOM kill.
+
+        ``order`` may have flags of an op beside it.
+        """
         request = self.memory.add_requests([Request(gfp_from_text(gfp), use, **attributes)])
         self.handles += 1
         return self._run(order, request, self.handles - 1)

@@ -27,11 +27,17 @@ events:
   - {every: 50ms, do: probe, orders: [3, 9], attempts: 4, gfp: GFP_KERNEL}
   - {at: 300ms, do: compact_memory}
 """
-REFERENCE = 100_000
+OLD = (
+    PRESSED.replace("mobility: {placement: mobility}", "light: {placement: light}\n"
+                    "  full: {placement: full}\n  flag: {placement: light, variant: page_flag}")
+    .replace("machine:", "machine:\n  profile: linux-2.6.14")
+    .replace("  - {at: 300ms, do: compact_memory}\n", "")
+    .replace("anon: 80MiB", "anon: 112MiB")
+)  # fmt: skip
 
 
-def trials(swap="64MiB"):
-    return {trial.policy: trial for trial in small(PRESSED.replace("SWAP", swap)).trials()}
+def trials(swap="64MiB", text=PRESSED):
+    return {trial.policy: trial for trial in small(text.replace("SWAP", swap)).trials()}
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +71,16 @@ def test_looking_changes_nothing(reference, samples):
     assert len(looked_at.timeline) == 2 * (samples + 1)
     assert looked_at.metrics == reference["mobility"].metrics
     assert looked_at.counters == reference["mobility"].counters
+
+
+@pytest.mark.parametrize("policy", ["none", "light", "full", "flag"])
+def test_kernels_of_2005_reclaim_and_swap_under_every_policy(policy):
+    trial = trials(text=OLD)[policy]
+    result = simulate(trial, check=True, samples=0)
+    counts = counters(result)
+    met = ("pgsteal_kswapd", "pgsteal_direct", "pswpout", "pswpin", "stall_model_ns")
+    assert [name for name in met if not counts[name]] == []
+    assert simulate(trial, batch_size=7, samples=0) == result
 
 
 @pytest.mark.parametrize("policy", ["none", "mobility"])

@@ -8,7 +8,7 @@ from memsim.kernels import layout as L
 from memsim.kernels.compaction import PRIO_ASYNC, PRIO_SYNC_LIGHT
 from memsim.kernels.trace_log import OOM_KILL, OOM_NO_VICTIM, OOM_NOT_FOR_THIS
 from memsim.memory.killing import let_fail
-from memsim.mm import Status, Use, WhyNot
+from memsim.mm import OP_FALLBACK, Status, Use, WhyNot
 
 OK, NOPAGE = Status.OK, Status.NOPAGE
 MARKS = (64, 80, 96)
@@ -152,3 +152,25 @@ def test_3_9_one_pageblock_at_a_time_is_given_back():
     assert machine.ask("GFP_KERNEL").status == OK
     assert machine.memory.mem.pageblocks[1:3].tolist() == [U, H]
     assert machine.memory.zone_field(0, L.Z_NR_RESERVED_HIGHATOMIC) == 512
+
+
+# Faults that ask for huge pages
+
+
+@pytest.mark.parametrize("huge", [True, False])
+def test_base_pages_are_taken_only_if_the_huge_page_was_not_to_be_had(huge):
+    machine = PressedMachine(4096, [(1024, 9, M)] if huge else scattered(1024))
+    asked = machine.ask("GFP_TRANSHUGE_LIGHT", 9, Use.ANON, lru=True)
+    instead = machine.ask("GFP_HIGHUSER_MOVABLE", OP_FALLBACK, Use.ANON, lru=True)
+    assert asked.status == (OK if huge else NOPAGE)
+    assert instead.status == (Status.SKIPPED if huge else OK)
+    counts = [machine.vmstat(f"thp_fault_{name}") for name in ("alloc", "fallback")]
+    assert counts == [int(huge), int(not huge)]
+
+
+def test_a_block_that_is_no_huge_fault_says_nothing_of_base_pages():
+    machine = PressedMachine(4096, scattered(1024))
+    assert machine.ask("GFP_HIGHUSER_MOVABLE|__GFP_NORETRY", 9).status == NOPAGE
+    instead = machine.ask("GFP_HIGHUSER_MOVABLE", OP_FALLBACK, Use.ANON, lru=True)
+    assert instead.status == Status.SKIPPED
+    assert machine.vmstat("thp_fault_fallback") == 0
