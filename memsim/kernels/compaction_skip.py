@@ -41,6 +41,10 @@ from memsim.kernels.layout import (
 )
 from memsim.mm import PAGE_ALLOC_COSTLY_ORDER, PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER
 
+NEVER_SCANNED = 2
+"""Beside a skip bit: the zone's memory ends inside of the pageblock, and another zone's comes next;
+compaction leaves it alone."""
+
 
 @inline
 def compact_get(m: Mem, z: int, field: int) -> int:
@@ -55,15 +59,22 @@ def compact_set(m: Mem, z: int, field: int, value: int) -> None:
 
 
 @inline
+def pageblock_in_zone(m: Mem, z: int, pfn: int) -> bool:
+    """Say whether a pageblock is a zone's, to its last page (pageblock_pfn_to_page)."""
+    never = int(m.pageblock_skip[pfn >> PAGEBLOCK_ORDER]) & NEVER_SCANNED != 0
+    return page_zone(m, pfn) == z and not never
+
+
+@inline
 def get_pageblock_skip(m: Mem, pfn: int) -> bool:
     """Say whether a pageblock is marked to be skipped."""
-    return int(m.pageblock_skip[pfn >> PAGEBLOCK_ORDER]) != 0
+    return int(m.pageblock_skip[pfn >> PAGEBLOCK_ORDER]) & 1 != 0
 
 
 @inline
 def set_pageblock_skip(m: Mem, pfn: int) -> None:
     """Mark a pageblock to be skipped."""
-    m.pageblock_skip[pfn >> PAGEBLOCK_ORDER] = 1
+    m.pageblock_skip[pfn >> PAGEBLOCK_ORDER] |= 1
 
 
 @inline
@@ -124,7 +135,7 @@ def reset_cached_positions(m: Mem, z: int) -> None:
 @helper
 def reset_isolation_pfn(m: Mem, z: int, pfn: int, check_source: bool, check_target: bool) -> bool:
     """Clear a pageblock's mark where a sample of its pages finds work; say whether it is clear."""
-    if page_zone(m, pfn) != z or pageblock_skip_persistent(m, pfn):
+    if not pageblock_in_zone(m, z, pfn) or pageblock_skip_persistent(m, pfn):
         return False
     if not get_pageblock_skip(m, pfn):
         return True

@@ -37,6 +37,7 @@ from memsim.kernels.compaction_fast import CLUSTER, fast_find_migrateblock
 from memsim.kernels.compaction_skip import (
     compound_order_at,
     isolation_suitable,
+    pageblock_in_zone,
     pageblock_skip_persistent,
     set_pageblock_skip,
     update_cached_migrate,
@@ -53,7 +54,6 @@ from memsim.kernels.layout import (
     PAGE_WRITEBACK,
     Z_START_PFN,
     Mem,
-    page_zone,
     pageblock_type,
     zone_get,
 )
@@ -184,7 +184,7 @@ def isolate_migratepages(m: Mem) -> bool:
     while end <= control(m, CC_FREE_PFN):
         at_start = pageblock_aligned(pfn) or pfn == zone_get(m, z, Z_START_PFN)
         marked = at_start and not searched and not isolation_suitable(m, pfn)
-        if page_zone(m, pfn) == z and not marked:
+        if pageblock_in_zone(m, z, pfn) and not marked:
             if suitable_migration_source(m, pfn):
                 isolate_migratepages_block(m, pfn, end)
                 return control(m, CC_NR_MIGRATEPAGES) > 0

@@ -49,6 +49,7 @@ from memsim.kernels.compaction_skip import (
     compact_set,
     compound_order_at,
     isolation_suitable,
+    pageblock_in_zone,
     set_pageblock_skip,
     update_pageblock_skip,
 )
@@ -63,7 +64,6 @@ from memsim.kernels.layout import (
     Z_WMARK,
     Mem,
     free_mask,
-    page_zone,
     pageblock_type,
     state_slot,
     zone_get,
@@ -239,7 +239,7 @@ def isolate_freepages(m: Mem) -> None:
     while block >= lowest:
         end = min(block + PAGEBLOCK_NR_PAGES, zone_end)
         if (
-            page_zone(m, block) == z
+            pageblock_in_zone(m, z, block)
             and suitable_migration_target(m, block)
             and isolation_suitable(m, block)
         ):

@@ -265,7 +265,7 @@ class Mem(NamedTuple):
     dirtied: NDArray[np.int64]
     """(2 * capacity,) ring of the flusher's: handle of a dirty page, time when it became dirty."""
     pageblock_skip: NDArray[np.uint8]
-    """(N >> 9,) compaction's skip bits: 1 for the migrate scanner and the free scanner alike."""
+    """(N >> 9,) compaction's skip bits, for both scanners; see compaction_skip.NEVER_SCANNED."""
     isolated: NDArray[np.int32]
     """(2 * ISOLATED_PAGES,) pages that compaction has taken: to be moved, then free ones."""
     nodes: NDArray[np.int64]

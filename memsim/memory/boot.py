@@ -12,6 +12,7 @@ from memsim.mm import (
     MAX_DMA32_PFN,
     MAX_ORDER_NR_PAGES,
     PAGE_SIZE,
+    PAGEBLOCK_NR_PAGES,
     PAGEBLOCK_ORDER,
     Migratetype,
     ZoneType,
@@ -77,6 +78,7 @@ def _boot_setup(layout: MachineLayout, boost_factor: int) -> MachineSetup:
                 and (len(layout.nodes) == 1 or (zone.nid, ZoneType.DMA32) in kinds),
                 boost_factor=boost_factor,
                 ranges=_zone_ranges(zone),
+                partial_pageblocks=_partial_pageblocks(zone),
             )
             for z, zone in enumerate(layout.zones)
         ),
@@ -90,6 +92,16 @@ def cpu_nodes(nodes: Sequence[NodeSpec]) -> tuple[int, ...]:
     """Give the node of each CPU; numbers without a CPU, which nobody asks for, get node 0."""
     home = {cpu: node.nid for node in nodes for cpu in node.cpus}
     return tuple(home.get(cpu, 0) for cpu in range(max(home) + 1))
+
+
+def _partial_pageblocks(zone: ZoneSpan) -> tuple[int, ...]:
+    """Name the pageblock in which the zone's memory ends before its span does, if there is one.
+
+    Holes between pieces of one zone's memory are the zone's: its memory goes on behind them.
+    """
+    last = max((end for _, end in zone.present_ranges), default=0)
+    ends_early = last % PAGEBLOCK_NR_PAGES and last < zone.end_pfn
+    return (last >> PAGEBLOCK_ORDER,) if ends_early else ()
 
 
 def _zone_ranges(zone: ZoneSpan) -> tuple[Range, ...]:

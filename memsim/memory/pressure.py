@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from memsim.kernels import layout as L
 from memsim.kernels import system as S
+from memsim.kernels.compaction_skip import NEVER_SCANNED
 from memsim.memory.setup import MachineSetup, Pressure
 from memsim.mm import PAGE_SIZE, PAGEBLOCK_ORDER, Wmark
 from memsim.scenario.machine import Machine, Swap
@@ -54,7 +55,7 @@ def pressure_arrays(setup: MachineSetup, nr_pages: int) -> dict[str, Any]:
         "swap_map": np.zeros(slots, np.int32),
         "writeback": np.zeros(2 * WRITEBACK_CAPACITY, np.int64),
         "dirtied": np.zeros(2 * DIRTIED_CAPACITY, np.int64),
-        "pageblock_skip": np.zeros(nr_pages >> PAGEBLOCK_ORDER, np.uint8),
+        "pageblock_skip": _skip_bits(setup, nr_pages),
         "isolated": np.zeros(2 * L.ISOLATED_PAGES, np.int32),
         "nodes": _node_rows(len(setup.zonelists), first_look),
         "system": _system_row(setup, first_look),
@@ -74,6 +75,13 @@ def _new_lru_links(nr_pages: int, lists: int) -> NDArray[np.int32]:
     links: NDArray[Any] = np.zeros(2 * (nr_pages + lists), np.int32)
     links[2 * nr_pages :] = np.repeat(np.arange(nr_pages, nr_pages + lists), 2)
     return links
+
+
+def _skip_bits(setup: MachineSetup, nr_pages: int) -> NDArray[np.uint8]:
+    bits = np.zeros(nr_pages >> PAGEBLOCK_ORDER, np.uint8)
+    for zone in setup.zones:
+        bits[list(zone.partial_pageblocks)] = NEVER_SCANNED
+    return bits
 
 
 def _node_rows(nodes: int, first_look: int) -> NDArray[np.int64]:

@@ -114,7 +114,21 @@ def _capture_zone(
         nofragment=normal and (nodes == 1 or (zone.node, ZoneType.DMA32) in kinds),
         boost_factor=boost_factor,
         ranges=_capture_ranges(zone),
+        partial_pageblocks=_partial_pageblocks(zone),
     )
+
+
+def _partial_pageblocks(zone: CaptureZone) -> tuple[int, ...]:
+    """Name the pageblock in which the zone's memory ends before its span does, if there is one.
+
+    A state does not say where a zone's missing pages are. If the memory ends before the span, and
+    less than a pageblock is missing, they are taken to be at its end.
+    """
+    blocks = present_pageblocks(zone)
+    last = int(blocks.max())
+    ends_early = last + 1 << PAGEBLOCK_ORDER < zone.start_pfn + zone.spanned
+    missing = (len(blocks) << PAGEBLOCK_ORDER) - zone.present
+    return (last,) if ends_early and 0 < missing < PAGEBLOCK_NR_PAGES else ()
 
 
 def _capture_ranges(zone: CaptureZone) -> tuple[Range, ...]:

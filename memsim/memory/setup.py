@@ -58,6 +58,10 @@ class ZoneSetup:
     """Half-open pfn ranges that are the zone's own, at multiples of 1024 pages or the zone's ends;
     empty: the whole span. DIMMs let the spans of two nodes' zones overlap."""
 
+    partial_pageblocks: tuple[int, ...] = ()
+    """Numbers (pfn >> 9) of pageblocks in which the zone's memory ends and after which another
+    zone's comes next: compaction leaves them alone."""
+
     @property
     def pieces(self) -> tuple[tuple[int, int], ...]:
         """The pfn ranges that are the zone's own, never empty."""

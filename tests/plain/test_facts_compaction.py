@@ -18,7 +18,7 @@ from memsim.kernels.compaction import (
     PRIO_SYNC_LIGHT,
     try_to_compact_pages,
 )
-from memsim.kernels.compaction_skip import compact_get, reset_isolation_suitable
+from memsim.kernels.compaction_skip import NEVER_SCANNED, compact_get, reset_isolation_suitable
 from memsim.kernels.compaction_targets import isolate_free_page
 from memsim.kernels.kcompactd import kcompactd_step, wakeup_kcompactd
 from memsim.kernels.system import FOREVER, N_KCOMPACTD_DUE
@@ -331,3 +331,24 @@ def test_kcompactd_puts_off_a_zone_that_it_could_not_help():
         kcompactd_step(memory.mem, memory.tables, 0)
     assert cached(memory, L.COMPACT_DEFER_SHIFT) == 1
     assert cached(memory, L.COMPACT_CONSIDERED) == 1
+
+
+def test_a_pageblock_in_which_the_zones_memory_ends_is_left_alone():
+    """``frag``: DMA32's memory ends at 0x7fd7; no scanner looks at 0x7e00 ~ 0x8000."""
+    runs = {0: (8, "anon"), 1536: (8, "anon"), 1024: (4, "anon")}
+    for partial, target in (((), 1536), ((3,), 1024)):
+        memory = machine([zone(0, 2048, partial_pageblocks=partial)], runs)
+        memory.compact_memory()
+        moved = {(int(pfn) - 1) // 512 * 512 for pfn in memory.page_table[:8]}
+        assert moved == {target}
+        assert memory.vmstat()["pgmigrate_success"] >= 8
+        memory.check()
+
+
+def test_a_search_never_clears_the_mark_of_a_pageblock_that_is_left_alone():
+    memory = machine([zone(0, 4096, partial_pageblocks=(7,))], {0: (512, "kernel")})
+    m = memory.mem
+    m.zones[L.Z_COMPACT + L.COMPACT_BLOCKSKIP_FLUSH] = 1
+    reset_isolation_suitable(m, 0)
+    assert m.pageblock_skip[7] == NEVER_SCANNED
+    assert cached(memory, L.COMPACT_INIT_FREE_PFN) == 4095 - 512
