@@ -6,10 +6,10 @@ these are. Only single pages; nothing lies on per-CPU lists.
 
 from oracle.naive_vmscan import CHUNK, NEVER, TOP_PRIORITY, WAIT, NaiveReclaim, Page
 
-LIST_BATCH = 14
+from memsim.mm import LRU_BATCH_2005, Wmark
+
 LEAST_STEP = 1000
 TICK = 4_000_000
-MIN, LOW, HIGH = range(3)
 
 
 class Page2614(Page):
@@ -34,7 +34,7 @@ class NaiveReclaim2614(NaiveReclaim):
         kinds = ("active", "inactive", "slab")
         self.lists = {(z, kind): [] for z in range(len(zones)) for kind in kinds}
         self.scan = [Zone() for _ in zones]
-        self.total = sum(zone[4] - zone[3][HIGH] for zone in zones)
+        self.total = sum(zone[4] - zone[3][Wmark.HIGH] for zone in zones)
         self.work = self.pool = self.partly = 0
 
     # pages come, are used, and go
@@ -52,7 +52,7 @@ class NaiveReclaim2614(NaiveReclaim):
         elif lru:
             page.where = "batch"
             self.batch.append(page)
-            if len(self.batch) == LIST_BATCH:
+            if len(self.batch) == LRU_BATCH_2005:
                 self.drain_batch()
         return page
 
@@ -343,14 +343,17 @@ class NaiveReclaim2614(NaiveReclaim):
 
     def wake(self):
         for z in range(len(self.zones)):
-            if not self.is_above(z, LOW):
+            if not self.is_above(z, Wmark.LOW):
                 self.count("kswapd_wakeups")
                 if self.kswapd_due == NEVER:
                     self.kswapd_due = self.clock
 
     def rest(self, wait=0):
         cost, self.work = max(self.work, LEAST_STEP), 0
-        return cost, self.clock + cost + wait
+        begin = self.clock + cost
+        if self.ring:
+            wait = min(wait, max(0, self.writes_end() - begin))
+        return cost, begin + wait
 
     def enter(self, z, end, priority):
         """The next zone to look at, and whether it is above its high mark."""
@@ -359,7 +362,7 @@ class NaiveReclaim2614(NaiveReclaim):
         if z > end:
             return None, True, None
         zone = self.scan[z]
-        fine = self.is_above(z, HIGH)
+        fine = self.is_above(z, Wmark.HIGH)
         zone.temp, zone.prev = priority, min(zone.prev, priority)
         return z, fine, {kind: self.amount(z, kind, priority) for kind in ("active", "inactive")}
 
@@ -375,7 +378,7 @@ class NaiveReclaim2614(NaiveReclaim):
                 low = [
                     z
                     for z, zone in enumerate(self.scan)
-                    if (top or not zone.dead) and not self.is_above(z, HIGH)
+                    if (top or not zone.dead) and not self.is_above(z, Wmark.HIGH)
                 ]
                 fine = True
                 if not low:

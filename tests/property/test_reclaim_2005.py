@@ -238,7 +238,7 @@ def stream(pair, seed, weights, steps):
 )
 def test_reclaim_of_2005_is_that_of_the_naive_twin(slots, swappiness, weights, seen):
     pair = Pair(slots, swappiness)
-    kills = stream(pair, slots, weights, steps=500)
+    kills = stream(pair, slots, weights, steps=700)
     counts = {"kills": kills, **pair.twin.counts}
     missing = [n for n in (*seen, "pgsteal_kswapd", "pgsteal_direct") if not counts.get(n)]
     assert missing == []
