@@ -13,7 +13,8 @@ import hashlib
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -108,6 +109,7 @@ else:
     CACHE = cache_directory()
     from llvmlite import ir
     from numba import config, njit, types
+    from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
     from numba.extending import intrinsic
 
     if CACHE is not None:
@@ -117,6 +119,50 @@ else:
     def kernel(function: F) -> F:
         """Mark an entry point: compiled once per signature, cached on disk, without the GIL."""
         return cast("F", njit(cache=CACHE is not None, nogil=True, error_model="numpy")(function))
+
+    class _Part(JITCodeLibrary):
+        """The code of a helper, which is optimised and run only as part of a kernel.
+
+        numba would optimise and assemble each helper together with all that it calls, and so do
+        the work of a chain of calls once for every link of it.
+        """
+
+        def _optimize_final_module(self) -> None:
+            """Leave that to the kernel."""
+
+        def _finalize_final_module(self) -> None:
+            self._finalize_dynamic_globals()  # type: ignore[no-untyped-call]
+            self._verify_declare_only_symbols()  # type: ignore[no-untyped-call]
+            self._finalized = True
+
+        def get_pointer_to_function(self, name: str) -> int:
+            """Say that there is none."""
+            return 0
+
+        @property
+        def codegen(self) -> Any:
+            """The code generator, which is not told of environments: kernels raise nothing."""
+            return _WithoutEnvironments(self._codegen)
+
+    class _WithoutEnvironments:
+        def __init__(self, codegen: Any) -> None:
+            self._codegen = codegen
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._codegen, name)
+
+        def set_env(self, name: str, env: object) -> None:
+            """Set nothing: the helper's own code is never loaded."""
+
+    @contextmanager
+    def _as_part() -> Iterator[None]:
+        """Compile as parts of a kernel what is compiled meanwhile."""
+        outer = JITCPUCodegen._library_class
+        JITCPUCodegen._library_class = _Part
+        try:
+            yield
+        finally:
+            JITCPUCodegen._library_class = outer
 
     def _one_version(function: F, *, forceinline: bool) -> F:
         """Compile a function that only kernels call, once for all kinds of integers.
@@ -129,9 +175,12 @@ else:
             function
         )
         template = dispatcher.get_call_template
-        dispatcher.get_call_template = lambda args, kws: template(
-            [_wide(a) for a in args], {name: _wide(a) for name, a in kws.items()}
-        )
+
+        def get_call_template(args: tuple[Any, ...], kws: dict[str, Any]) -> Any:
+            with _as_part():
+                return template([_wide(a) for a in args], {k: _wide(a) for k, a in kws.items()})
+
+        dispatcher.get_call_template = get_call_template
         return cast("F", dispatcher)
 
     def _wide(argument: types.Type) -> types.Type:
