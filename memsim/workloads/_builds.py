@@ -76,14 +76,14 @@ class When(NamedTuple):
 
 
 class Slabs(NamedTuple):
-    """Unmovable slab pages."""
+    """Slab pages besides those of inodes and names."""
 
     trees: int
-    """Taken while the trees are copied."""
+    """Taken while the trees are copied: what the page cache needs of them, reclaimable."""
     kept: float
-    """Share of them that stays when the trees are deleted."""
+    """Share of them that is not, and stays when the trees are deleted."""
     process: int
-    """Of each process."""
+    """Of each process, unmovable."""
 
 
 class Builds:
@@ -152,7 +152,8 @@ class Builds:
             op = OP_TOUCH | (OP_WRITE if kind == Ask.BUFFER else 0)
             yield asked(time, op, kind, cpu, handle, self.where)
         slab, time, cpu = self._copied(begin, until, self.slabs.trees)
-        yield asked(time, 0, Ask.KERNEL, cpu, self.kernel + slab, self.where)
+        for kind, some in ((Ask.INODE, self.goes[slab]), (Ask.KERNEL, ~self.goes[slab])):
+            yield asked(time[some], 0, kind, cpu[some], self.kernel + slab[some], self.where)
 
     def _copied(self, begin: int, until: int, count: int) -> tuple[Longs, Longs, Longs]:
         """Return those of ``count`` things whose turn comes in a window, when, and the place."""

@@ -15,6 +15,10 @@ from memsim.workloads._processes import Processes
 from memsim.workloads._requests import requests
 from memsim.workloads._timeline import SECOND, check_handles, in_order
 
+PROCESS_SLABS = 4
+"""What the kernel keeps of a process besides its stack and page tables: task, files, some 40 areas
+of its address space, their anonymous and file mappings."""
+
 
 class Workload(WorkloadModel):
     """Copy trees of kernel sources, build them all at once with make -j, delete them.
@@ -42,11 +46,11 @@ class Workload(WorkloadModel):
     compile: Duration = Field(2 * SECOND, ge=1, description="CPU time of a compilation.")
     anon: Bytes = Field(8 << 20, description="Memory of a compiler; those that end early use less.")
     reads: Bytes = Field(2 << 20, description="What a compiler reads of the headers.")
-    unmovable: Share = Field(
-        0.03, description="Slabs that cannot be given back, per page of sources and of compilers."
+    slabs: Share = Field(
+        0.03, description="Slabs for what the page cache keeps of files, per page of sources."
     )
     kept: Share = Field(
-        0.05, description="Share of the sources' slabs that stay when the trees are deleted."
+        0.05, description="Share of these that cannot be reclaimed, and outlives the trees."
     )
     nodes: NodeSet | None = Field(
         None, description="Nodes that it runs on; all nodes with CPUs unless given."
@@ -99,9 +103,9 @@ class Workload(WorkloadModel):
             tree=tree,
             when=When(self.start, begin, end, self.delete),
             slabs=Slabs(
-                int(self.unmovable * tree.sources * self.trees),
+                int(self.slabs * tree.sources * self.trees),
                 self.kept,
-                int(self.unmovable * pages),
+                PROCESS_SLABS,
             ),
             reads=self.reads // PAGE_SIZE,
             processes=processes,

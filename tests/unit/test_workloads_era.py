@@ -35,11 +35,13 @@ def test_kernel_build_copies_its_trees_first():
     assert (first.op & ~np.uint8(OP_TOUCH | OP_WRITE) == 0).all()
     found = uses(stream, first)
     assert found["PAGE_CACHE", 0] == 3 * 1024
-    assert found["INODE", 0] == found["DENTRY", 0] == found["BUFFERS", 0] == 3 * 240
-    assert found["SLAB", 0] == int(0.03 * 3 * 1024)
-    inodes = [r for r, q in enumerate(stream.requests) if q.use.name == "INODE"]
-    pages = np.unique(first.handle[np.isin(first.request, inodes)])
-    assert len(pages) == 3 * 240 // 8
+    assert found["DENTRY", 0] == found["BUFFERS", 0] == 3 * 240
+    slabs = int(0.03 * 3 * 1024)
+    assert found["INODE", 0] + found["SLAB", 0] == 3 * 240 + slabs
+    assert 0 < found["SLAB", 0] < slabs // 5
+    names = [r for r, q in enumerate(stream.requests) if q.use.name == "DENTRY"]
+    pages = np.unique(first.handle[np.isin(first.request, names)])
+    assert len(pages) == 3 * 240 // 30
 
 
 def test_kernel_build_keeps_trees_times_jobs_compilers():
@@ -70,8 +72,8 @@ def test_kernel_build_leaves_some_slabs_and_its_metadata_behind():
         kinds.setdefault(h, stream.requests[r].use.name)
     freed = [kinds.get(h) for h in gone.handle.tolist()]
     assert "BUFFERS" not in freed
-    assert freed.count("INODE") == 3 * 30
-    assert freed.count("SLAB") == pytest.approx(0.75 * 92, abs=15)
+    assert "SLAB" not in freed
+    assert freed.count("INODE") - 3 * 30 == pytest.approx(0.75 * 92, abs=15)
 
 
 def test_kernel_build_reads_headers_more_often_than_anything():
