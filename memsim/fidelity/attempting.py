@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from memsim.kernels.system import FOREVER, N_PROACTIVE_DUE, NODE_FIELDS, S_NEXT_DUE
+from memsim.kernels.system import FOREVER, N_PROACTIVE_DUE, NODE_FIELDS
 from memsim.memory import Memory
 from memsim.mm import OP_FREE, Gfp, Status, Use, gfp_from_text
 from memsim.schema import Request
@@ -61,17 +61,12 @@ class Attempts:
 
     def put_off_kcompactd(self) -> None:
         """Let proactive compaction wait until it is called."""
-        self._proactive_due(FOREVER)
+        self.memory.mem.nodes.reshape(-1, NODE_FIELDS)[:, N_PROACTIVE_DUE] = FOREVER
 
     def call_kcompactd(self) -> None:
-        """Let proactive compaction look at every node now."""
-        self._proactive_due(self.now)
-
-    def _proactive_due(self, time: int) -> None:
-        mem = self.memory.mem
-        mem.nodes.reshape(-1, NODE_FIELDS)[:, N_PROACTIVE_DUE] = time
-        mem.system[S_NEXT_DUE] = min(int(mem.system[S_NEXT_DUE]), time)
+        """Let proactive compaction do its work now."""
         self.memory.advance(self.now)
+        self.memory.compact_proactively()
 
     def compact_memory(self) -> None:
         """Write to /proc/sys/vm/compact_memory."""

@@ -43,8 +43,10 @@ class Step:
     got: int
     """Blocks that the kernel handed out before its first failure."""
     ms: float
+    kswapd_ran: bool = False
     kcompactd_ran: bool = False
-    """Pages were scanned for compaction though nobody compacted directly."""
+    """Pages were moved though nobody compacted directly, and kswapd, for which proactive compaction
+    stops, did not run."""
 
 
 @dataclass(frozen=True)
@@ -172,19 +174,24 @@ def _step(line: dict[str, object]) -> Step:
         request_of_step(label, gfp)
     vmstat = line.get("vmstat", {})
     counted = vmstat if isinstance(vmstat, dict) else {}
-    alone = label.startswith("nowait") and counted.get("compact_isolated", 0) > 0
-    return Step(label, gfp, int(order), int(got), ms, alone)
+    moved = counted.get("compact_isolated", 0) + counted.get("pgmigrate_success", 0)
+    kswapd = bool(counted.get("pageoutrun", 0))
+    alone = label.startswith("nowait") and moved > 0 and not kswapd
+    return Step(label, gfp, int(order), int(got), ms, kswapd, alone)
 
 
 def turn_of_kcompactd(folder: Path, steps: Sequence[Step]) -> int | None:
     """Say before which step proactive compaction has its turn, None if it had none.
 
     When it came is chance, and decides what the steps after it find. The counters tell: they move
-    in a step, or else between this snapshot and the next one before the first step.
+    in a step, or else between this snapshot and the next one before the first step. Where kswapd
+    ran in the meantime, proactive compaction was stopped at once: it had no turn.
     """
     within = next((i for i, step in enumerate(steps) if step.kcompactd_ran), None)
     if within is not None:
         return within
+    if steps[0].kswapd_ran:
+        return None
     snapshots = sorted(path.parent for path in folder.glob("s*/vmstat.txt"))
     after = [path for path in snapshots if path.name > START][:1]
     if not after or not (folder / START / "vmstat.txt").is_file():

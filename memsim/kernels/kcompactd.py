@@ -133,7 +133,10 @@ def kcompactd_do_work(
 
 @helper
 def count_daemon(m: Mem) -> None:
-    """Count what a daemon's run has scanned."""
+    """Count what a run has scanned that the daemon was woken for.
+
+    Proactive runs are not counted (capture e4/group_r8: 41,333 pages scanned, none by the daemon).
+    """
     m.events[COMPACT_DAEMON_MIGRATE_SCANNED] += control(m, CC_MIGRATE_SCANNED)
     m.events[COMPACT_DAEMON_FREE_SCANNED] += control(m, CC_FREE_SCANNED)
 
@@ -186,8 +189,6 @@ def compact_node(m: Mem, tables: PolicyTables, node: int, mode: int, proactive: 
             control_set(m, CC_IGNORE_SKIP_HINT, 1)
             control_set(m, CC_PROACTIVE, proactive)
             compact_zone(m, tables)
-            if proactive:
-                count_daemon(m)
             cost += run_cost(m)
     return cost
 
@@ -212,6 +213,15 @@ def compact_memory(mem: Mem, policy: PolicyTables) -> None:
     tables = policy_pointers(policy)
     for node in range(m.nr_nodes):
         compact_node(m, tables, node, MIGRATE_SYNC, 0)
+
+
+@kernel
+def compact_proactively(mem: Mem, policy: PolicyTables) -> None:
+    """Let proactive compaction go over all nodes, whatever their scores; nobody's time passes."""
+    m = pointers(mem)
+    tables = policy_pointers(policy)
+    for node in range(m.nr_nodes):
+        compact_node(m, tables, node, MIGRATE_SYNC_LIGHT, 1)
 
 
 @kernel

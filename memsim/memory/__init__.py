@@ -275,6 +275,10 @@ class Memory:
         """Compact every zone of every node, as writing to /proc/sys/vm/compact_memory does."""
         kcompactd.compact_memory(self.mem, self.tables)
 
+    def compact_proactively(self) -> None:
+        """Let proactive compaction go over all nodes now, as long as zones are fragmented."""
+        kcompactd.compact_proactively(self.mem, self.tables)
+
     # --- looking ----------------------------------------------------------------------------
 
     def add_zone_field(self, zone: int, field: int, value: int) -> None:
