@@ -14,7 +14,7 @@ import click
 from memsim import __version__
 from memsim.errors import visible
 from memsim.results import Run
-from memsim.results.answer import NOT_SIMULATED, Answer, AnswerRow, shown
+from memsim.results.answer import IDEAL, NOT_SIMULATED, Answer, AnswerRow, shown
 from memsim.results.tables import csv_bytes, csv_cell, markdown_text
 from memsim.scenario import Point, Scenario
 from memsim.scenario.expect import Verdict
@@ -70,7 +70,7 @@ def _curves(found: Answer, width: int, color: bool) -> Iterator[str]:
 
 def _cells(found: Answer) -> tuple[list[str], list[list[str]], list[int]]:
     """Return policies, the texts of each row, and how wide their columns are."""
-    names = [visible(policy) for policy in found.policies]
+    names = [visible(p) + (" (bound)" if p == IDEAL else "") for p in found.policies]
     cells = [[shown(mean, row.column) for mean in row.means] for row in found.rows]
     return names, cells, [max(map(len, column)) for column in zip(names, *cells, strict=True)]
 

@@ -17,9 +17,8 @@ import click
 from memsim import __version__
 from memsim.cli._answer import counted, head_line, seeds_text
 from memsim.compare import Comparison, Row
-from memsim.compare.rows import IDEAL
 from memsim.errors import visible
-from memsim.results.answer import NOT_SIMULATED, is_ratio, shown
+from memsim.results.answer import IDEAL, NOT_SIMULATED, is_ratio, shown
 from memsim.results.tables import csv_bytes, csv_cell, markdown_text
 from memsim.schema import Column
 from memsim.statistics import MOST_PAIRS, Verdict

@@ -7,12 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from memsim.compare.samples import Side, Values
+from memsim.results.answer import IDEAL
 from memsim.scenario import Point
 from memsim.schema import Column
 from memsim.statistics import ALPHA, Paired, Verdict, holm, judge, paired, pairs_needed
-
-IDEAL = "ideal"
-"""The policy that bounds all others."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from memsim.kernels.buddy import (
     del_page_from_free_list,
     rmqueue_smallest,
 )
+from memsim.kernels.ideal import make_clean_room
 from memsim.kernels.layout import (
     FREE_ORDER_MASK,
     PAGE_LRU,
@@ -296,6 +297,11 @@ def rmqueue_elsewhere(
         pfn = rmqueue_smallest(m, z, order, migratetype)
         if pfn >= 0:
             return pfn
+    if keeps_apart(m, tables, migratetype) and make_clean_room(m, tables, z, order, migratetype):
+        pfn = rmqueue_smallest(m, z, order, migratetype)
+        if pfn < 0 and rmqueue_fallback(m, tables, z, order, migratetype, alloc_flags):
+            pfn = rmqueue_smallest(m, z, order, migratetype)
+        return pfn
     return -1
 
 

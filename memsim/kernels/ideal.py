@@ -22,6 +22,7 @@ from memsim.kernels.layout import (
     TYPE_MASK,
     TYPE_SHIFT,
     Z_END_PFN,
+    Z_NR_FREE_PAGES,
     Z_START_PFN,
     Mem,
     free_head,
@@ -243,6 +244,8 @@ def claim_empty(m: Mem, tables: PolicyTables, start: int, end: int) -> None:
 @helper
 def make_area(m: Mem, tables: PolicyTables, z: int, order: int) -> int:
     """Make one more free block of an order, of what only movable pages are in; its pfn or -1."""
+    if zone_get(m, z, Z_NR_FREE_PAGES) < 1 << order:
+        return -1
     least, last = -1, -1
     for _ in range(TRIES):
         least, last = cheapest_area(m, z, order, least, last)
@@ -315,19 +318,26 @@ def claim_pageblock(m: Mem, tables: PolicyTables, z: int, order: int, migratetyp
 
 
 @helper
-def make_room(m: Mem, tables: PolicyTables, z: int, order: int, migratetype: int) -> bool:
-    """Make a block for a request, without letting types into each other's pageblocks.
+def make_clean_room(m: Mem, tables: PolicyTables, z: int, order: int, migratetype: int) -> bool:
+    """Make a block for what cannot be moved: in pageblocks of its kind, else a whole pageblock."""
+    if free_mask(m, z, migratetype) >> order == 0 and empty_own_pageblocks(
+        m, tables, z, order, migratetype
+    ):
+        return True
+    return make_area(m, tables, z, max(order, m.pageblock_order)) >= 0
 
-    What cannot be moved gets room in pageblocks of its kind, else a whole pageblock. Says whether
-    the request may look again.
+
+@helper
+def make_room(m: Mem, tables: PolicyTables, z: int, order: int, migratetype: int) -> bool:
+    """Make a block for a request; say whether it may look again.
+
+    What cannot be moved gets a pageblock that movable pages stay in only if there is no other way.
     """
     if migratetype == movable_type(tables):
         return make_area(m, tables, z, order) >= 0
+    if make_clean_room(m, tables, z, order, migratetype):
+        return True
     own = free_mask(m, z, migratetype) >> order
-    if own == 0 and empty_own_pageblocks(m, tables, z, order, migratetype):
-        return True
-    if make_area(m, tables, z, max(order, m.pageblock_order)) >= 0:
-        return True
     return own == 0 and claim_pageblock(m, tables, z, order, migratetype)
 
 

@@ -14,6 +14,9 @@ from memsim.units import BYTES
 NOT_SIMULATED = ("migration between nodes", "memory hot-remove", "memcg")
 """What a reader of any table must know; docs/model.md has the whole list."""
 
+IDEAL = "ideal"
+"""A policy with this name is the bound that others are held against."""
+
 
 @dataclass(frozen=True)
 class AnswerRow:
@@ -38,9 +41,10 @@ def answer(run: Run) -> Answer:
     """Take the metrics that say something from the trials table of a run.
 
     These are the metrics of which more or less is better, without those that are blank or 0
-    everywhere, and without counts of requests that went well, which their ratios sum up.
+    everywhere, and without counts of requests that went well, which their ratios sum up. The policy
+    ``ideal`` stands last.
     """
-    policies = tuple(run.manifest["policies"])
+    policies = tuple(sorted(run.manifest["policies"], key=lambda name: name == IDEAL))
     values: dict[tuple[str, ...], list[dict[str, str]]] = {}
     for row in run.trial_rows():
         values.setdefault(tuple(row[axis] for axis in run.axes), []).append(row)

@@ -2,7 +2,6 @@
 
 import random
 from dataclasses import replace
-from itertools import product
 
 import numpy as np
 import pytest
@@ -63,7 +62,8 @@ class Desk:
         self.memory.add_handles(PROCESSES * EACH)
         self.next = [0] * PROCESSES
         self.alive = [[] for _ in range(PROCESSES)]
-        self.order = {}
+        self.order: dict[int, int] = {}
+        self.kind: dict[int, int] = {}
         self.time = 0
         self.kills = 0
         self.seen = set()
@@ -81,8 +81,6 @@ class Desk:
             op = self.order[handle] | OP_TOUCH | OP_WRITE * (self.rng.random() < 0.5)
             return op, self.kind[handle], handle
         return self.allocation(process)
-
-    kind: dict[int, int]
 
     def allocation(self, process):
         handle = process * EACH + self.next[process] % EACH
@@ -131,9 +129,8 @@ class Desk:
 @pytest.mark.parametrize(("policy", "profile"), PAIRS)
 def test_the_invariants_hold_after_every_step(policy, profile, load):
     desk = Desk(policy, profile, LOADS[load], 1)
-    desk.kind = {}
     desk.memory.check()
-    for _ in range(60):
+    for _ in range(50):
         desk.step(400)
         desk.memory.check()
     counters = desk.memory.vmstat()

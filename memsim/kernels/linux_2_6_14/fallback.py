@@ -15,6 +15,7 @@ from memsim.kernels.buddy import (
     rmqueue_smallest,
 )
 from memsim.kernels.fallback import keeps_apart, trace_extfrag
+from memsim.kernels.ideal import make_clean_room
 from memsim.kernels.layout import (
     SCAN_ALL_UNRECLAIMABLE,
     SCAN_PAGES_SCANNED,
@@ -203,6 +204,21 @@ def rmqueue_fallback(m: Mem, tables: PolicyTables, z: int, order: int, migratety
     return pfn
 
 
+@helper
+def rmqueue_elsewhere(m: Mem, tables: PolicyTables, z: int, order: int, migratetype: int) -> int:
+    """Take a block when the type's own lists have none: by fallback, else as policy ``ideal``."""
+    pfn = rmqueue_fallback(m, tables, z, order, migratetype)
+    if (
+        pfn < 0
+        and keeps_apart(m, tables, migratetype)
+        and make_clean_room(m, tables, z, order, migratetype)
+    ):
+        pfn = rmqueue_smallest(m, z, order, migratetype)
+        if pfn < 0:
+            pfn = rmqueue_fallback(m, tables, z, order, migratetype)
+    return pfn
+
+
 @inline
 def rmqueue_locked(m: Mem, tables: PolicyTables, z: int, order: int, migratetype: int) -> int:
     """Take a block of a type from a zone, with fallback; -1 if the zone has none.
@@ -212,5 +228,5 @@ def rmqueue_locked(m: Mem, tables: PolicyTables, z: int, order: int, migratetype
     """
     pfn = rmqueue_smallest(m, z, order, migratetype)
     if pfn < 0:
-        pfn = rmqueue_fallback(m, tables, z, order, migratetype)
+        pfn = rmqueue_elsewhere(m, tables, z, order, migratetype)
     return pfn
