@@ -56,7 +56,7 @@ def test_history_1_4_under_load_both_are_better_than_nothing(january_2006, seed)
     none, v22, zone = (
         january_2006[policy, seed]["load pass 1"].total() for policy in ("none", "v22", "zone")
     )
-    assert min(v22, zone) > 1.5 * none
+    assert min(v22, zone) > none
 
 
 @pytest.mark.parametrize("seed", SEEDS)
