@@ -164,10 +164,7 @@ class NaiveReclaim2614(NaiveReclaim):
         return used
 
     def isolate(self, z, kind, n):
-        for waiting in [self.batch]:
-            self.batch = []
-            for page in waiting:
-                self.link(page)
+        self.drain_batch()
         taken = self.lists[z, kind][::-1][:n]
         for page in taken:
             self.unlink(page)
