@@ -68,7 +68,7 @@ def _explanation(trial: Trial, number: int, found: Attempt) -> Explanation:
         extfrag=found.extfrag,
         zones=zones,
         areas=tuple(areas_of(found.before, view.zone, found.order) for view in zones),
-        steps=steps_of(found.log, found.before.setup.mechanism),
+        steps=steps_of(found.log),
     )
 
 

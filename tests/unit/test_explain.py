@@ -11,8 +11,10 @@ from trials import small
 from memsim.errors import InputError
 from memsim.explain import chosen_trial, explain
 from memsim.explain.areas import areas_of
+from memsim.explain.steps import WORDS, steps_of
 from memsim.explain.text import as_json, as_markdown
 from memsim.kernels import layout as L
+from memsim.kernels import trace_log
 from memsim.mm import Status
 from memsim.simulate import simulate
 from memsim.simulate.attempts import failed_attempt
@@ -93,3 +95,17 @@ def test_areas_are_counted_page_by_page():
         found = areas_of(memory, 0, order)
         assert (found.total, found.movable) == (len(of_area), len(whole))
         assert found.fewest_to_move == (min(whole) if whole else None)
+
+
+def test_steps_are_told_in_their_order(trial):
+    steps = explain(trial, 1).steps
+    assert [steps[0].name, steps[-1].name] == ["slow path", "give up"]
+    assert any(step.outcome.startswith("found nothing") for step in steps)
+
+
+def test_every_step_of_the_log_has_words():
+    codes = {value for name, value in vars(trace_log).items() if name.startswith("STEP_")}
+    assert set(WORDS) == codes
+    rows = np.zeros((len(codes), trace_log.LOG_FIELDS), np.int32)
+    rows[:, 1], rows[:, 2] = trace_log.LOG_STEP, sorted(codes)
+    assert len({step.name for step in steps_of(rows)}) == len(codes)
