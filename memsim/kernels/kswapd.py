@@ -14,7 +14,7 @@ from memsim.kernels._jit import helper, inline
 from memsim.kernels.compaction_skip import reset_isolation_suitable
 from memsim.kernels.kcompactd import node_cpu, wakeup_kcompactd
 from memsim.kernels.layout import Z_BOOST, Z_KSWAPD_BOOST, Mem, zone_get, zone_set
-from memsim.kernels.page_io import writes_end
+from memsim.kernels.page_io import device_congested, writes_end
 from memsim.kernels.scan_control import (
     SC_COST,
     SC_CPU,
@@ -192,7 +192,8 @@ def end_run(m: Mem, node: int, sc: int) -> int:
 def throttle(m: Mem, sc: int, stage: int) -> int:
     """Say until when kswapd waits for the device after a round."""
     lost = sc_get(m, sc, SC_RECLAIMED) == sc_get(m, sc, SC_ROUND_BEFORE)
-    vain = lost and sc_get(m, sc, SC_PRIORITY) < DEF_PRIORITY - 2
+    urgent = sc_get(m, sc, SC_PRIORITY) < DEF_PRIORITY - 2 or device_congested(m)
+    vain = lost and urgent
     if stage != STAGE_ROUND or not (vain or sc_get(m, sc, SC_IMMEDIATE)):
         return 0
     return min(writes_end(m, THROTTLE_WRITES), clock(m) + THROTTLE_NS)

@@ -3,7 +3,8 @@
 Source: mm/vmscan.c, Linux 6.1 (try_to_free_pages, shrink_zones, wakeup_kswapd; spec 7.4).
 
 Unlike Linux: a request that reclaims in vain waits for the device from the fourth priority on, if
-something is being written: for 32 writes, at most 100 ms.
+something is being written, and before that if the device takes no more: for 32 writes, at most
+100 ms.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from memsim.kernels.layout import (
     Mem,
     zone_get,
 )
-from memsim.kernels.page_io import writes_end
+from memsim.kernels.page_io import device_congested, writes_end
 from memsim.kernels.placement import PolicyTables
 from memsim.kernels.scan_control import (
     SC_COST,
@@ -114,7 +115,8 @@ def shrink_zones(m: Mem, sc: int, ac: AllocContext) -> bool:
 def reclaim_throttle(m: Mem, tables: PolicyTables, sc: int) -> None:
     """Let a request that reclaims in vain wait for writes; the daemons go on meanwhile."""
     until = min(writes_end(m, THROTTLE_WRITES), clock(m) + THROTTLE_NS)
-    if sc_get(m, sc, SC_PRIORITY) < DEF_PRIORITY - 2 and until > clock(m):
+    urgent = sc_get(m, sc, SC_PRIORITY) < DEF_PRIORITY - 2 or device_congested(m)
+    if urgent and until > clock(m):
         book_stall(m, until - clock(m))
         carry_out_due(m, tables, clock(m))
 

@@ -55,9 +55,12 @@ class Scan:
 class NaiveReclaim:
     """``zones``: (start, end, index, (min, low, high), free pages), all on one node."""
 
-    def __init__(self, zones, slots, costs, swappiness=60, cache_pressure=100, objects=20):
+    def __init__(
+        self, zones, slots, costs, swappiness=60, cache_pressure=100, objects=20, capacity=1024
+    ):
         self.zones, self.costs = zones, costs
         self.swappiness, self.cache_pressure, self.objects = swappiness, cache_pressure, objects
+        self.capacity = capacity
         self.free_pages = [zone[4] for zone in zones]
         self.pages, self.table = {}, {}
         self.lists = [[] for _ in range(6)]
@@ -228,6 +231,9 @@ class NaiveReclaim:
                 self.link(page, len(self.lists[page.kind()]))
                 self.count("pgrotated")
 
+    def congested(self):
+        return len(self.ring) == self.capacity
+
     def writes_end(self):
         return self.ring[min(CHUNK, len(self.ring)) - 1][1] if self.ring else self.clock
 
@@ -250,7 +256,7 @@ class NaiveReclaim:
     def flush(self):
         self.flush_due = NEVER
         for _ in range(len(self.dirtied)):
-            if self.next_flush() > self.clock or len(self.ring) == 1024:
+            if self.next_flush() > self.clock or self.congested():
                 break
             handle, _ = self.dirtied.pop(0)
             page = self.table.get(handle)
@@ -405,7 +411,7 @@ class NaiveReclaim:
         if page.pinned:
             return "keep"
         if page.anon and not page.swapcache:
-            if not scan.io:
+            if not scan.io or self.congested():
                 return "keep"
             page.slot = self.take_slot(page.handle)
             if page.slot is None:
@@ -420,7 +426,7 @@ class NaiveReclaim:
             self.count("nr_vmscan_immediate_reclaim")
             return "activate"
         allowed = scan.io if page.anon else scan.fs and not was
-        if allowed and len(self.ring) < 1024:
+        if allowed and not self.congested():
             page.reclaim = True
             self.count("nr_vmscan_write")
             self.write(page)
@@ -474,6 +480,7 @@ class NaiveReclaim:
     # who reclaims
 
     def direct_reclaim(self, highest, fs, io):
+        self.advance(self.clock)
         self.count("allocstall")
         for force in (False, True):
             scan = Scan(False, CHUNK, highest, fs, io, force)
@@ -487,7 +494,7 @@ class NaiveReclaim:
                 if scan.reclaimed >= CHUNK:
                     return scan.reclaimed
                 until = min(self.writes_end(), self.clock + WAIT)
-                if scan.priority < 10 and until > self.clock:
+                if (scan.priority < 10 or self.congested()) and until > self.clock:
                     self.stall(until - self.clock)
                     self.advance(self.clock)
             if scan.reclaimed or not scan.spared_active:
@@ -523,7 +530,8 @@ class NaiveReclaim:
                 vain = scan.reclaimed == before
                 scan.priority -= vain or scan.scanned < scan.target
                 if scan.priority >= 1:
-                    waits = scan.immediate or (vain and scan.priority < 10)
+                    urgent = scan.priority < 10 or self.congested()
+                    waits = scan.immediate or (vain and urgent)
                     yield self.step(scan, min(self.writes_end(), self.clock + WAIT) if waits else 0)
             self.failures += not self.balanced(scan.highest) and scan.reclaimed == 0
             if self.balanced(self.wanted_highest) or self.failures >= 16:

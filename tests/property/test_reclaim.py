@@ -79,11 +79,16 @@ def machine(slots, swappiness):
 class Pair:
     """The kernels and the twin, told the same."""
 
-    def __init__(self, slots, swappiness=60):
+    def __init__(self, slots, swappiness, capacity):
         self.memory = machine(slots, swappiness)
+        self.memory.mem.system[S.S_WRITEBACK_CAPACITY] = capacity
         self.memory.keep_log(1 << 12)
         self.twin = NaiveReclaim(
-            ZONES, slots, {**COSTS, "scan": 50, "reclaim": 500}, swappiness=swappiness
+            ZONES,
+            slots,
+            {**COSTS, "scan": 50, "reclaim": 500},
+            swappiness=swappiness,
+            capacity=capacity,
         )
 
     def run(self, op, kind, handle, time):
@@ -182,18 +187,20 @@ def stream(pair, seed, weights, steps=900, handles=350):
 
 
 @pytest.mark.parametrize(
-    ("slots", "swappiness", "weights", "seen"),
+    ("slots", "swappiness", "capacity", "weights", "seen"),
     [
-        pytest.param(1000, 160, EVERYTHING, ("pswpin", "pgskip", "slab_pages_freed"), id="swap"),
-        pytest.param(30, 160, EVERYTHING, ("pswpout", "pgsteal_anon"), id="small swap"),
-        pytest.param(0, 60, EVERYTHING, ("pgdeactivate", "kills"), id="no swap"),
-        pytest.param(300, 60, ANON, ("pgrotated", "pgmajfault"), id="anon"),
-        pytest.param(0, 60, DIRTY, ("nr_written", "nr_vmscan_immediate_reclaim"), id="dirty"),
-        pytest.param(9, 60, SLAB, ("slabs_scanned", "workingset_refault_file"), id="slab"),
+        pytest.param(
+            1000, 160, 1024, EVERYTHING, ("pswpin", "pgskip", "slab_pages_freed"), id="swap"
+        ),
+        pytest.param(30, 160, 8, EVERYTHING, ("pgskip", "pgsteal_anon"), id="small swap"),
+        pytest.param(0, 60, 1024, EVERYTHING, ("pgdeactivate", "kills"), id="no swap"),
+        pytest.param(300, 60, 16, ANON, ("pgrotated", "pgmajfault"), id="anon"),
+        pytest.param(0, 60, 4, DIRTY, ("nr_written", "nr_vmscan_immediate_reclaim"), id="dirty"),
+        pytest.param(9, 60, 1024, SLAB, ("slabs_scanned", "workingset_refault_file"), id="slab"),
     ],
 )
-def test_reclaim_is_that_of_the_naive_twin(slots, swappiness, weights, seen):
-    pair = Pair(slots, swappiness)
+def test_reclaim_is_that_of_the_naive_twin(slots, swappiness, capacity, weights, seen):
+    pair = Pair(slots, swappiness, capacity)
     counts = {"kills": stream(pair, slots, weights), **pair.twin.counts}
     missing = [n for n in (*seen, "pgsteal_kswapd", "pgsteal_direct") if not counts.get(n)]
     assert missing == []
