@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsim.kernels.system import FOREVER, N_PROACTIVE_DUE, NODE_FIELDS
+from memsim.kernels.vmstat import STALL_MODEL_NS
 from memsim.memory import Memory
 from memsim.mm import OP_FREE, Gfp, Status, Use, gfp_from_text
 from memsim.schema import Request
@@ -49,15 +50,18 @@ def request_of_step(label: str, text: str) -> Request:
 
 
 class Attempts:
-    """A memory that is asked for blocks, as a kernel module asks: they are on no LRU list."""
+    """A memory that is asked for blocks, as a kernel module asks: they are on no LRU list.
+
+    One process asks: it makes its next request when the one before, with all its stalls, is done.
+    """
 
     def __init__(self, memory: Memory) -> None:
         self.memory = memory
         self.now = memory.now
 
-    def wait(self, ns: int) -> None:
-        """Let time pass; daemons see it when the next block is asked for."""
-        self.now += ns
+    def wait_until(self, now: int) -> None:
+        """Let time come to ``now``, if it has not yet; daemons see it at the next request."""
+        self.now = max(self.now, now)
 
     def put_off_kcompactd(self) -> None:
         """Let proactive compaction wait until it is called."""
@@ -94,6 +98,7 @@ class Attempts:
         self, op: NDArray[np.int64], row: int, handles: NDArray[np.int64]
     ) -> NDArray[np.uint8]:
         n = len(op)
+        stalled = int(self.memory.mem.events[STALL_MODEL_NS])
         outcome = self.memory.run(
             op.astype(np.uint8),
             np.full(n, row, np.uint16),
@@ -101,4 +106,5 @@ class Attempts:
             handles.astype(np.int32),
             np.full(n, self.now, np.int64),
         )
+        self.now += int(self.memory.mem.events[STALL_MODEL_NS]) - stalled
         return outcome.status

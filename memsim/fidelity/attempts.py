@@ -208,9 +208,9 @@ def _migrate_scanned(path: Path) -> int:
 def repeat(snapshot: Snapshot, steps: Sequence[Step], turn: int | None) -> tuple[int, ...]:
     """Carry out all steps on the memory of a snapshot; return the blocks got by each.
 
-    A step lasts as long as it took the kernel, so that the daemons come to their turns; the time
-    that passed between two steps is not recorded, and taken to be none. Proactive compaction
-    begins with step ``turn``.
+    A step lasts at least as long as it took the kernel, so that the daemons come to their turns;
+    the time that passed between two steps is not recorded, and taken to be none. Proactive
+    compaction begins with step ``turn``.
     """
     grouped = not snapshot.state.group_by_mobility_disabled
     tables: PolicyTables = (mobility if grouped else none).Policy().tables(LINUX_6_1)
@@ -219,6 +219,7 @@ def repeat(snapshot: Snapshot, steps: Sequence[Step], turn: int | None) -> tuple
     attempts.put_off_kcompactd()
     got = []
     for i, step in enumerate(steps):
+        began = attempts.now
         if i == turn:
             attempts.call_kcompactd()
         if step.label == COMPACT_MEMORY:
@@ -226,7 +227,7 @@ def repeat(snapshot: Snapshot, steps: Sequence[Step], turn: int | None) -> tuple
             got.append(0)
         else:
             got.append(attempts.blocks(request_of_step(step.label, step.gfp), step.order))
-        attempts.wait(int(step.ms * NS_PER_MS))
+        attempts.wait_until(began + int(step.ms * NS_PER_MS))
     return tuple(got)
 
 
