@@ -18,7 +18,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from bench import bare_zone, bulk, executors, full_path, scale, start_up
+from bench import bare_zone, bulk, executors, full_path, pressure, scale, start_up
 from bench.streams import Stream, fill_and_empty, halving_mix
 from memsim.execute import EXECUTORS
 
@@ -61,6 +61,7 @@ def measure(repetitions: int) -> Iterator[Result]:
     yield from starting()
     yield from machines()
     yield from events(repetitions)
+    yield from under_pressure(repetitions)
     yield from policies(repetitions)
     for case, (pages, stream) in ZONE_CASES.items():
         ours, theirs = bare_zone.compare(pages, stream(), repetitions)
@@ -128,6 +129,18 @@ def events(repetitions: int) -> Iterator[Result]:
     whole = scale.terabyte()
     yield Result("memsim run, 1 TiB, 10^8 events: time", whole.seconds, "s")
     yield Result("memsim run, 1 TiB, 10^8 events: memory", whole.peak_bytes / MIB, "MiB")
+
+
+def under_pressure(repetitions: int) -> Iterator[Result]:
+    """Measure the full path where memory does not suffice, and its two large parts."""
+    took = pressure.ns_per_event(GIB, 2_000_000, repetitions)
+    yield best("full path under pressure, 1 GiB", took, "ns/event", 1e3 / 5)
+    for name, done, costs in (
+        ("reclaim", "freed", pressure.reclaim(GIB // 4, repetitions)),
+        ("compaction", "moved", pressure.compaction(GIB, repetitions)),
+    ):
+        yield best(f"{name}, per page scanned", (cost.scanned for cost in costs), "ns/page")
+        yield best(f"{name}, per page {done}", (cost.done for cost in costs), "ns/page")
 
 
 def policies(repetitions: int) -> Iterator[Result]:
