@@ -44,11 +44,15 @@ WHOLE_MEMORY = -1
     CC_CAPTURE,
     CC_CAPTURED,
     CC_MOVABLE,
-) = range(27)
+    CC_IN_STEP,
+    CC_LAST_MIGRATED_PFN,
+) = range(29)
 """FS: the request may enter file systems. CAPTURE: 1 while a block of the order that is freed goes
 straight to the request; CAPTURED: that block, or -1. MOVABLE: the type of pageblocks that become
-movable, which is Unmovable where pages are not grouped."""
-NR_CONTROL_FIELDS = 27
+movable, which is Unmovable where pages are not grouped. IN_STEP: as long as nothing is taken, the
+start of synchronous runs follows that of asynchronous ones. LAST_MIGRATED_PFN: where pages were
+last taken, 0 once the per-CPU lists were drained behind it."""
+NR_CONTROL_FIELDS = 29
 MOVABLE_REQUEST = 3 * int(Use.ANON) + int(Migratetype.MOVABLE)
 """Index of ``type_of_request`` for memory of users."""
 NO_PFN = 1 << 40

@@ -19,6 +19,8 @@ from memsim.kernels.compact_control import (
     CC_HIGHEST_ZONE,
     CC_IGNORE_BLOCK_SUITABLE,
     CC_IGNORE_SKIP_HINT,
+    CC_IN_STEP,
+    CC_LAST_MIGRATED_PFN,
     CC_MIGRATE_PFN,
     CC_MIGRATE_SCANNED,
     CC_MIGRATED,
@@ -250,19 +252,44 @@ def trace_run(m: Mem, event: int, last: int) -> None:
 @helper
 def compact_zone(m: Mem, tables: PolicyTables) -> int:
     """Carry out the run that ``compact_control`` describes; return a COMPACT_* result."""
-    z = control(m, CC_ZONE)
-    order = control(m, CC_ORDER)
-    result = compaction_suitable(
-        m, z, order, control(m, CC_ALLOC_FLAGS), control(m, CC_HIGHEST_ZONE)
-    )
+    result = may_compact(m)
     if result != COMPACT_CONTINUE:
         return result
-    if compaction_restarting(m, z, order):
+    result = begin_run(m, tables)
+    while result == COMPACT_CONTINUE:
+        result = step_run(m, tables)
+    return end_run(m, result)
+
+
+@helper
+def may_compact(m: Mem) -> int:
+    """Say CONTINUE if the run makes sense, else what came of it."""
+    alloc_flags = control(m, CC_ALLOC_FLAGS)
+    highest_zone = control(m, CC_HIGHEST_ZONE)
+    return compaction_suitable(
+        m, control(m, CC_ZONE), control(m, CC_ORDER), alloc_flags, highest_zone
+    )
+
+
+@helper
+def begin_run(m: Mem, tables: PolicyTables) -> int:
+    """Put the scanners in their places; return CONTINUE unless there is nothing to be done."""
+    z = control(m, CC_ZONE)
+    if compaction_restarting(m, z, control(m, CC_ORDER)):
         reset_zone_isolation_suitable(m, z)
     set_scanners(m)
     trace_run(m, COMPACTION_BEGIN, control(m, CC_MODE))
     lru_add_drain(m, control(m, CC_CPU))
-    result = scan_and_migrate(m, tables)
+    asynchronous_pfn = compact_get(m, z, COMPACT_MIGRATE_ASYNC_PFN)
+    if control(m, CC_MODE) != MIGRATE_ASYNC:
+        same = asynchronous_pfn == compact_get(m, z, COMPACT_MIGRATE_SYNC_PFN)
+        control_set(m, CC_IN_STEP, 1 if same else 0)
+    return compact_finished(m, tables)
+
+
+@helper
+def end_run(m: Mem, result: int) -> int:
+    """Give back the targets that were not needed, count, and return the result."""
     release_freepages(m)
     m.events[COMPACT_MIGRATE_SCANNED] += control(m, CC_MIGRATE_SCANNED)
     m.events[COMPACT_FREE_SCANNED] += control(m, CC_FREE_SCANNED)
@@ -271,46 +298,44 @@ def compact_zone(m: Mem, tables: PolicyTables) -> int:
 
 
 @helper
-def scan_and_migrate(m: Mem, tables: PolicyTables) -> int:
-    """Take pages and move them until the run has finished (spec 6.6)."""
+def step_run(m: Mem, tables: PolicyTables) -> int:
+    """Take pages and move them, once; return CONTINUE until the run has finished (spec 6.6)."""
     z = control(m, CC_ZONE)
     order = control(m, CC_ORDER)
-    cpu = control(m, CC_CPU)
-    asynchronous_pfn = compact_get(m, z, COMPACT_MIGRATE_ASYNC_PFN)
-    in_step = control(m, CC_MODE) != MIGRATE_ASYNC and asynchronous_pfn == compact_get(
-        m, z, COMPACT_MIGRATE_SYNC_PFN
-    )
-    last_migrated_pfn = 0
-    result = compact_finished(m, tables)
-    while result == COMPACT_CONTINUE:
-        start = control(m, CC_MIGRATE_PFN)
-        same = pageblock_start_pfn(last_migrated_pfn) == pageblock_start_pfn(start)
-        control_set(m, CC_RESCAN, 1 if same else 0)
-        if isolate_migratepages(m):
-            in_step = False
-            last_migrated_pfn = start
-            left, starved = migrate_pages(m)
-            if left:
-                putback_sources(m)
-                if starved and not compact_scanners_met(m):
-                    return COMPACT_CONTENDED
-                if gives_up_windows(m):
-                    beyond = block_end_pfn(control(m, CC_MIGRATE_PFN) - 1, order)
-                    control_set(m, CC_MIGRATE_PFN, beyond)
-                    last_migrated_pfn = 0
-        elif in_step:
-            ahead = compact_get(m, z, COMPACT_MIGRATE_ASYNC_PFN)
-            compact_set(m, z, COMPACT_MIGRATE_SYNC_PFN, ahead)
-        if order > 0 and last_migrated_pfn:
-            block = control(m, CC_MIGRATE_PFN) >> order << order
-            if last_migrated_pfn < block:
-                lru_add_drain(m, cpu)
-                drain_pages_zone(m, z, cpu, cpu)
-                last_migrated_pfn = 0
-        if control(m, CC_CAPTURED) >= 0:
-            return COMPACT_SUCCESS
-        result = compact_finished(m, tables)
-    return result
+    start = control(m, CC_MIGRATE_PFN)
+    same = pageblock_start_pfn(control(m, CC_LAST_MIGRATED_PFN)) == pageblock_start_pfn(start)
+    control_set(m, CC_RESCAN, 1 if same else 0)
+    if isolate_migratepages(m):
+        control_set(m, CC_IN_STEP, 0)
+        control_set(m, CC_LAST_MIGRATED_PFN, start)
+        left, starved = migrate_pages(m)
+        if left:
+            putback_sources(m)
+            if starved and not compact_scanners_met(m):
+                return COMPACT_CONTENDED
+            if gives_up_windows(m):
+                beyond = block_end_pfn(control(m, CC_MIGRATE_PFN) - 1, order)
+                control_set(m, CC_MIGRATE_PFN, beyond)
+                control_set(m, CC_LAST_MIGRATED_PFN, 0)
+    elif control(m, CC_IN_STEP):
+        ahead = compact_get(m, z, COMPACT_MIGRATE_ASYNC_PFN)
+        compact_set(m, z, COMPACT_MIGRATE_SYNC_PFN, ahead)
+    drain_behind(m)
+    if control(m, CC_CAPTURED) >= 0:
+        return COMPACT_SUCCESS
+    return compact_finished(m, tables)
+
+
+@inline
+def drain_behind(m: Mem) -> None:
+    """Return what was freed to the buddy lists, once the block wanted there is behind the run."""
+    order = control(m, CC_ORDER)
+    last = control(m, CC_LAST_MIGRATED_PFN)
+    if order > 0 and last and last < control(m, CC_MIGRATE_PFN) >> order << order:
+        cpu = control(m, CC_CPU)
+        lru_add_drain(m, cpu)
+        drain_pages_zone(m, control(m, CC_ZONE), cpu, cpu)
+        control_set(m, CC_LAST_MIGRATED_PFN, 0)
 
 
 @inline

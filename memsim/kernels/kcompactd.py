@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from memsim.kernels._jit import helper, kernel
 from memsim.kernels.compact_control import (
+    CC_CPU,
     CC_FREE_SCANNED,
     CC_HIGHEST_ZONE,
     CC_IGNORE_SKIP_HINT,
     CC_MIGRATE_SCANNED,
+    CC_ORDER,
     CC_PROACTIVE,
     CC_WHOLE_ZONE,
+    CC_ZONE,
     MIGRATE_SYNC,
     MIGRATE_SYNC_LIGHT,
     WHOLE_MEMORY,
@@ -120,15 +123,24 @@ def kcompactd_do_work(
         new_control(m, tables, z, order, MIGRATE_SYNC_LIGHT, cpu)
         control_set(m, CC_HIGHEST_ZONE, highest_zone)
         result = compact_zone(m, tables)
-        if result == COMPACT_SUCCESS:
-            compaction_defer_reset(m, z, order, False)
-        elif result in (COMPACT_PARTIAL_SKIPPED, COMPACT_COMPLETE):
-            for owner in range(m.nr_cpus):
-                drain_pages_zone(m, z, owner, cpu)
-            defer_compaction(m, z, order)
+        note_result(m, result)
         count_daemon(m)
         cost += run_cost(m)
     return cost
+
+
+@helper
+def note_result(m: Mem, result: int) -> None:
+    """Remember whether the run at hand helped the order that kcompactd was woken for."""
+    z = control(m, CC_ZONE)
+    order = control(m, CC_ORDER)
+    if result == COMPACT_SUCCESS:
+        compaction_defer_reset(m, z, order, False)
+    elif result in (COMPACT_PARTIAL_SKIPPED, COMPACT_COMPLETE):
+        cpu = control(m, CC_CPU)
+        for owner in range(m.nr_cpus):
+            drain_pages_zone(m, z, owner, cpu)
+        defer_compaction(m, z, order)
 
 
 @helper
