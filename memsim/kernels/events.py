@@ -87,6 +87,16 @@ def batch_pointers(batch: Batch) -> Batch:
 
 
 @inline
+def prefetch_lru_neighbours(m: Mem, b: Batch, i: int) -> None:
+    """Ask for the neighbours of a page that is to leave its LRU list; its own links are near."""
+    if int(b.op[i]) & OP_FREE:
+        pfn = int(m.page_table[int(b.handle[i])]) - 1
+        if pfn >= 0:
+            prefetch(m.lru_links, 2 * int(m.lru_links[2 * pfn]))
+            prefetch(m.lru_links, 2 * int(m.lru_links[2 * pfn + 1]))
+
+
+@inline
 def prefetch_events(m: Mem, b: Batch, i: int, stop: int) -> None:
     """Ask for what the coming frees will touch: the handle first, its page later.
 
@@ -98,11 +108,13 @@ def prefetch_events(m: Mem, b: Batch, i: int, stop: int) -> None:
         if op & OP_FREE:
             pfn = int(m.page_table[int(b.handle[i + PREFETCH])]) - 1
             if pfn >= 0:
+                prefetch(m.lru_links, 2 * pfn)
                 if pcp_allowed_order(op & 0xF):
                     prefetch(m.state, pfn)
                     prefetch(m.pageblocks, pfn >> m.pageblock_order)
                 else:
                     prefetch_block(m, pfn, op & 0xF)
+        prefetch_lru_neighbours(m, b, i + PREFETCH // 2)
 
 
 @inline

@@ -98,8 +98,8 @@ from memsim.mm import (
 )
 
 WMARK_LOW = int(Wmark.LOW)
-KEPT_ELSEWHERE = PAGE_MAPPED | PAGE_DIRTY | PAGE_WRITEBACK | PAGE_SWAPCACHE
-"""What makes a page part of other accounts than the LRU lists'."""
+KEPT_BY_CONTENT = PAGE_DIRTY | PAGE_WRITEBACK | PAGE_SWAPCACHE
+"""What makes a page part of accounts of what is on disk."""
 WOULD_RECLAIM = -2
 """In place of a pfn: nothing was found, and the request goes on to reclaim or compaction."""
 NEEDS_OOM_KILL = -3
@@ -236,7 +236,10 @@ def fast_path_flags(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
 @inline
 def count_page_state(m: Mem, z: int, state: int, pages: int) -> None:
     """Count what a page's state says in its zone; ``pages`` is negative where it goes."""
-    zone_add(m, z, Z_NR_MAPPED, pages if state & PAGE_MAPPED else 0)
+    if state & PAGE_MAPPED:
+        zone_add(m, z, Z_NR_MAPPED, pages)
+    if not state & KEPT_BY_CONTENT:
+        return
     zone_add(m, z, Z_NR_DIRTY, pages if state & PAGE_DIRTY and not state & PAGE_ANON else 0)
     zone_add(m, z, Z_NR_WRITEBACK, pages if state & PAGE_WRITEBACK else 0)
 
@@ -249,11 +252,12 @@ def prep_new_page(m: Mem, ac: AllocContext, pfn: int, page: int, handle: int) ->
     m.rmap[pfn] = handle
     z = page_zone(m, pfn)
     zone_add(m, z, Z_VMSTAT + PGALLOC, 1 << ac.order)
-    if page & KEPT_ELSEWHERE:
-        count_page_state(m, z, page, 1 << ac.order)
-        m.events[PGFAULT] += 1 if page & PAGE_MAPPED else 0
-        if page & PAGE_DIRTY:
-            account_page_dirtied(m, handle, 1 << ac.order)
+    if page & PAGE_MAPPED:
+        zone_add(m, z, Z_NR_MAPPED, 1 << ac.order)
+        m.events[PGFAULT] += 1
+    if page & PAGE_DIRTY:
+        zone_add(m, z, Z_NR_DIRTY, 0 if page & PAGE_ANON else 1 << ac.order)
+        account_page_dirtied(m, handle, 1 << ac.order)
     if ac.flags & REQ_LRU:
         folio_add_lru(m, ac.cpu, pfn, ac.order)
     elif ac.flags & REQ_SLAB:
@@ -262,14 +266,23 @@ def prep_new_page(m: Mem, ac: AllocContext, pfn: int, page: int, handle: int) ->
 
 
 @helper
-def forget_page(m: Mem, pfn: int) -> None:
-    """Take a page that is about to be freed out of all accounts but the LRU lists'."""
+def forget_content(m: Mem, pfn: int) -> None:
+    """Take what a page that is about to be freed has on disk, or not yet, out of all accounts."""
     state = int(m.state[pfn])
-    count_page_state(m, page_zone(m, pfn), state, -lru_pages(state))
+    count_page_state(m, page_zone(m, pfn), state & ~PAGE_MAPPED, -lru_pages(state))
     if state & PAGE_WRITEBACK:
         forget_write(m, pfn)
     if state & PAGE_SWAPCACHE:
         swap_free(m, int(m.swap_slot[pfn]))
+
+
+@inline
+def forget_page(m: Mem, z: int, pfn: int, state: int) -> None:
+    """Take a page that is about to be freed out of all accounts but the LRU lists'."""
+    if state & PAGE_MAPPED:
+        zone_add(m, z, Z_NR_MAPPED, -lru_pages(state))
+    if state & KEPT_BY_CONTENT:
+        forget_content(m, pfn)
 
 
 @inline
@@ -281,8 +294,7 @@ def free_pages_prepare(m: Mem, pfn: int, order: int) -> None:
         state = int(m.state[pfn])
     if state & (PAGE_LRU | PAGE_SLAB) and not state & PAGE_ISOLATED:
         lru_del(m, pfn)
-    if state & KEPT_ELSEWHERE:
-        forget_page(m, pfn)
+    forget_page(m, page_zone(m, pfn), pfn, state)
     if order > 0 and state & PAGE_LRU:
         for page in range(pfn, pfn + (1 << order)):
             m.state[page] = 0

@@ -37,7 +37,6 @@ from memsim.kernels.layout import (
 )
 from memsim.kernels.lru import lru_del
 from memsim.kernels.page_alloc import (
-    KEPT_ELSEWHERE,
     count_numa,
     fast_path_flags,
     forget_page,
@@ -157,8 +156,7 @@ def free_run(m: Mem, b: Batch, i: int, stop: int) -> int:
             break
         if state & (PAGE_LRU | PAGE_SLAB):
             lru_del(m, pfn)
-        if state & KEPT_ELSEWHERE:
-            forget_page(m, pfn)
+        forget_page(m, z, pfn, state)
         m.state[pfn] = blocktype << TYPE_SHIFT | PAGE_PCP
         listtype = blocktype if blocktype < MIGRATE_PCPTYPES else MOVABLE
         pcp_push_head(m, pcp_list(row, listtype), pfn)
