@@ -55,7 +55,8 @@ more."""
     OPT_PCP_HIGH_SHIFT,
     OPT_IDEAL,
     OPT_GROUPING,
-) = range(14)
+    OPT_DRAIN,
+) = range(15)
 """The first four are mechanisms of 6.1, the others but BOOT_TYPE and IDEAL known to 2.6.14 alone.
 TYPE_FIRST: the fallback table decides before the size of the block. FLOOR 1: a foreign block of the
 very order asked for is not taken. POOL: before any fallback take a free pageblock of any type.
@@ -64,8 +65,9 @@ owns less than zone >> shift. PAGE_FLAG: freed pages return to the type they wer
 to their pageblock's. BOOT_TYPE: type of all pageblocks at boot. PCP_HIGH_SHIFT: per-CPU lists hold
 high >> shift. IDEAL: movable pages give way at no cost, and only they stand in pageblocks of
 BOOT_TYPE. GROUPING: grouping by mobility as 2.6.21 had it: pageblocks bring their free blocks
-along, types HighAtomic and Reserve, per-CPU lists that are searched for a type."""
-NR_OPTIONS = 14
+along, types HighAtomic and Reserve, per-CPU lists that are searched for a type. DRAIN: per-CPU
+lists are drained where reclaim has not sufficed for a large block."""
+NR_OPTIONS = 15
 
 
 @inline

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from memsim.kernels.placement import (
     CLAIM_FLIP,
     CLAIM_NEVER,
+    OPT_DRAIN,
     OPT_PAGE_FLAG,
     OPT_PCP_HIGH_SHIFT,
     REMAINDER_WHOLE,
@@ -23,7 +24,8 @@ class Policy(PolicyModel):
 
     A type without a block takes the other's largest one, and with a large block the whole
     pageblock. ``variant`` says where a freed page's type is kept: in a map of pageblocks
-    (``usemap``, V20) or in the page (``page_flag``, V21; ``v22`` places alike, on a later kernel).
+    (``usemap``, V20) or in the page (``page_flag``, V21, which also drains per-CPU lists for large
+    blocks; ``v22`` places alike, on a later kernel).
     Source: __rmqueue_fallback of the patches (spec history-2005 2.1).
     """
 
@@ -48,5 +50,9 @@ class Policy(PolicyModel):
             claim=(CLAIM_FLIP if usemap else CLAIM_NEVER,) * 2,
             remainder=(REMAINDER_WHOLE,) * 2,
             pcp_of=(0, 1),
-            options={OPT_PAGE_FLAG: not usemap, OPT_PCP_HIGH_SHIFT: usemap},
+            options={
+                OPT_PAGE_FLAG: not usemap,
+                OPT_PCP_HIGH_SHIFT: usemap,
+                OPT_DRAIN: self.variant == "page_flag",
+            },
         )

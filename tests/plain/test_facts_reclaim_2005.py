@@ -23,6 +23,7 @@ from memsim.kernels.linux_2_6_14.shrinker import shrink_slab
 from memsim.kernels.linux_2_6_14.vmscan import nr_to_scan, scan_amounts, scan_list, swap_tendency
 from memsim.kernels.zonelist import AllocContext
 from memsim.mm import Status, ZoneType2005
+from memsim.policies import Kernel, light
 
 BOTH = L.REQ_IO | L.REQ_FS
 
@@ -305,3 +306,23 @@ def test_6_7_kswapd_gives_up_when_nothing_can_go():
     assert of.memory.mem.nodes[S.N_KSWAPD_DUE] == S.FOREVER
     assert of.scan(0, L.SCAN_ALL_UNRECLAIMABLE) == 1
     assert vmscan.zone_lru_pages(of.memory.mem, 0) >= BLOCK - 19
+
+
+@pytest.mark.parametrize(("variant", "served"), [("page_flag", True), ("v22", False)])
+def test_history_2_1_v21_drains_the_per_cpu_lists_if_reclaim_does_not_suffice(variant, served):
+    tables = light.Policy(variant=variant).tables(Kernel("linux-2.6.14", 10, 10))
+    of = OldMachine(
+        zone(0, 4 * BLOCK, wmark=(0, 0, 0), pcp_high=6, pcp_cold_batch=3),
+        tables=tables,
+        pressure=pressed(),
+    )
+    of.ask(FILE, n=4 * BLOCK)
+    of.drain_batches()
+    for handle, entry in enumerate(of.memory.mem.page_table[: of.handles].tolist()):
+        if 0 < entry <= BLOCK:
+            of.free(handle)
+    waiting = [pfn for lst in range(4) for pfn in of.memory.pcp_list(0, 0, lst).tolist()]
+    assert 0 < len([pfn for pfn in waiting if pfn < BLOCK]) < BLOCK
+    outcome = of.ask(FILE, order=10)
+    assert outcome.pfn.tolist() == [0 if served else -1]
+    assert of.count("pgsteal_direct") >= 32

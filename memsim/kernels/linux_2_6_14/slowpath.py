@@ -51,7 +51,7 @@ from memsim.kernels.linux_2_6_14.vmscan import (
 )
 from memsim.kernels.linux_2_6_14.writeback import too_much_writeback
 from memsim.kernels.page_alloc import NEEDS_OOM_KILL, WOULD_RECLAIM
-from memsim.kernels.placement import OPT_GROUPING, OPT_IDEAL, PolicyTables
+from memsim.kernels.placement import OPT_DRAIN, OPT_GROUPING, OPT_IDEAL, PolicyTables
 from memsim.kernels.system import (
     S_EXTFRAG_INDEX,
     S_LUMPY,
@@ -284,6 +284,10 @@ def reclaim_and_retry(m: Mem, tables: PolicyTables, ac: AllocContext, alloc_flag
         if progress:
             hopeless = 0
             pfn = walk_again(m, tables, ac, alloc_flags)
+            if pfn < 0 and ac.order and int(tables.options[OPT_DRAIN]):
+                drain_all_pages(m, tables)
+                log_step(m, STEP_DRAIN)
+                pfn = walk_again(m, tables, ac, alloc_flags)
             if pfn >= 0:
                 return pfn
         elif ac.flags & REQ_FS and not ac.flags & REQ_NORETRY:
