@@ -210,7 +210,7 @@ def test_the_starter_is_valid_with_the_shipped_plugins(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert CliRunner().invoke(main, ["new"]).exit_code == 0
     result = CliRunner().invoke(main, ["validate", "scenario.yaml"])
-    assert result.output == "scenario.yaml: OK, 6 trials\n"
+    assert result.output == "scenario.yaml: OK, 9 trials\n"
 
 
 @pytest.mark.parametrize("kind", ["policies", "workloads", "metrics", "traces", "scenarios"])

@@ -94,7 +94,7 @@ def run_workflow(steps):
 def test_the_workflow_passes_as_long_as_nothing_is_worse(repository, steps):
     result, summary = run_workflow(steps)
     assert result.returncode == 0, result.stderr
-    assert "| ✅ | my-first | 4 | " in summary
+    assert "| ✅ | my-first | 6 | " in summary
     assert "::" not in result.stdout
     assert not list(ElementTree.parse("junit.xml").iter("failure"))
     last = {action["uses"].partition("@")[0]: action for action in steps[1]}
@@ -111,7 +111,7 @@ def test_the_workflow_fails_and_marks_what_is_worse(worsened, steps):
     assert result.returncode == 1, result.stderr
     assert f"{TRIALS}:2: worse: {worsened}" in result.stdout
     assert f"::error file={TRIALS},line=2,title=my-first%3A worse::{worsened}" in result.stdout
-    assert "| ❌ | my-first | 4 | " in summary
+    assert "| ❌ | my-first | 6 | " in summary
     (failure,) = ElementTree.parse("junit.xml").iter("failure")
     assert worsened in failure.text
 
