@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from memsim.kernels._jit import CACHE, DISABLED
+from memsim.kernels.boot import place_lru_pages, remove_lru_pages
 from memsim.kernels.linux_2_6_14.boot import setup_zone_migrate_reserve
 from memsim.memory import Memory
 from memsim.memory.setup import MachineSetup, ZoneSetup
@@ -34,13 +35,19 @@ def entry_points() -> dict[str, Callable[[], object]]:
     """
     memory, old = _tiny(LINUX_6_1), _tiny(LINUX_2_6_14)
     end = 4 * MAX_ORDER_NR_PAGES
+    none = np.zeros(0, np.int32)
     top = np.array([end - MAX_ORDER_NR_PAGES], np.int32)
     return {
         "free_boot_blocks": lambda: memory.free_boot_range(0, 0, end - MAX_ORDER_NR_PAGES),
         "place_free_blocks": lambda: memory.place_free(0, 10, Migratetype.MOVABLE, top),
         "run_batch": lambda: _run(memory),
         "drain_all_pages": memory.drain_all,
+        "compact_nodes": memory.compact_memory,
+        "node_score": lambda: memory.fragmentation_score(0),
+        "place_lru_pages": lambda: place_lru_pages(memory.mem, none),
+        "remove_lru_pages": lambda: remove_lru_pages(memory.mem, none),
         "walk_free_list": lambda: memory.free_list(0, 10, Migratetype.MOVABLE),
+        "walk_lru_list": lambda: memory.lru_list(0, 0),
         "count_zone": memory.census,
         "count_memory_blocks": memory.census,
         "check": memory.check,

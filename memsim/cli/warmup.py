@@ -23,7 +23,7 @@ def compile_if_cold() -> None:
 
     if is_cold():
         click.echo(
-            "compiling the kernels, once; some 20 seconds (memsim warmup does it ahead)",
+            "compiling the kernels, once; a minute or two (memsim warmup does it ahead)",
             err=True,
         )
         compile_kernels()

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsim.kernels._jit import kernel, ptr
-from memsim.kernels.daemons import begin_event, carry_out_due
+from memsim.kernels.daemons import begin_event
 from memsim.kernels.events import (
     SKIPPED,
     Batch,
@@ -31,7 +31,7 @@ from memsim.kernels.placement import PolicyTables, policy_pointers
 from memsim.kernels.runs import begins_run, run_of_events
 from memsim.kernels.slowpath import alloc_pages
 from memsim.kernels.slowpath import drain_all_pages as drain_all
-from memsim.kernels.system import S_NOW, S_OOM
+from memsim.kernels.system import S_OOM
 from memsim.kernels.touch import fault_in
 from memsim.kernels.trace_log import (
     keeps_log,
@@ -45,6 +45,7 @@ def run_batch(
 ) -> int:
     """Carry out events [start, stop) in order; fill in pfn and status.
 
+    Without events (``start == stop``) time comes to that of ``start``, and what is due is done.
     Returns the index of the first event not carried out: ``stop``, or less when the log is full or
     a request needs an OOM kill.
     ``requests`` is flat, (rows * REQUEST_FIELDS,).
@@ -55,6 +56,8 @@ def run_batch(
     b = batch_pointers(batch)
     together = not keeps_log(m)
     m.system[S_OOM] = 0
+    if start == stop:
+        begin_event(m, tables, int(b.time[start]))
     i = start
     while i < stop:
         if log_is_full(m, i):
@@ -100,11 +103,3 @@ def drain_all_pages(mem: Mem, cpu: int) -> None:
     Source: __drain_all_pages, mm/page_alloc.c, 6.1.
     """
     drain_all(pointers(mem), cpu)
-
-
-@kernel
-def advance(mem: Mem, policy: PolicyTables, now: int) -> None:
-    """Let time come to ``now``: daemons and the device do what is due until then."""
-    m = pointers(mem)
-    m.system[S_NOW] = max(now, int(m.system[S_NOW]))
-    carry_out_due(m, policy_pointers(policy), now)

@@ -70,6 +70,13 @@ class Batch(NamedTuple):
     extfrag: NDArray[np.int16]
 
 
+def no_events(now: int) -> Batch:
+    """Return a batch without events, for time to come to ``now`` (ns)."""
+    bytes_, words, ints = np.zeros(0, np.uint8), np.zeros(0, np.uint16), np.zeros(0, np.int32)
+    time, index = np.array([now], np.int64), np.zeros(0, np.int16)
+    return Batch(bytes_, words, words, ints, time, ints, bytes_, bytes_, index)
+
+
 @inline
 def batch_pointers(batch: Batch) -> Batch:
     """Take the pointers of a batch's arrays."""

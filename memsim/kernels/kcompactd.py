@@ -219,21 +219,16 @@ def proactive_step(m: Mem, tables: PolicyTables, node: int) -> None:
 
 
 @kernel
-def compact_memory(mem: Mem, policy: PolicyTables) -> None:
-    """Compact all nodes (/proc/sys/vm/compact_memory); nobody's time passes."""
+def compact_nodes(mem: Mem, policy: PolicyTables, proactive: int) -> None:
+    """Compact all nodes (/proc/sys/vm/compact_memory), or ``proactive``, whatever their scores.
+
+    Nobody's time passes.
+    """
     m = pointers(mem)
     tables = policy_pointers(policy)
+    mode = MIGRATE_SYNC_LIGHT if proactive else MIGRATE_SYNC
     for node in range(m.nr_nodes):
-        compact_node(m, tables, node, MIGRATE_SYNC, 0)
-
-
-@kernel
-def compact_proactively(mem: Mem, policy: PolicyTables) -> None:
-    """Let proactive compaction go over all nodes, whatever their scores; nobody's time passes."""
-    m = pointers(mem)
-    tables = policy_pointers(policy)
-    for node in range(m.nr_nodes):
-        compact_node(m, tables, node, MIGRATE_SYNC_LIGHT, 1)
+        compact_node(m, tables, node, mode, proactive)
 
 
 @kernel

@@ -17,7 +17,7 @@ from memsim.kernels import boot as boot_kernels
 from memsim.kernels import census as census_kernels
 from memsim.kernels import kcompactd, trace_log, vmstat
 from memsim.kernels import layout as L
-from memsim.kernels.events import Batch
+from memsim.kernels.events import Batch, no_events
 from memsim.kernels.linux_2_6_14 import batch as batch_2_6_14
 from memsim.kernels.linux_2_6_14 import boot as boot_2_6_14
 from memsim.kernels.placement import OPT_BOOT_TYPE, PolicyTables
@@ -245,14 +245,16 @@ class Memory:
         why = np.zeros(n, np.uint8)
         extfrag = np.zeros(n, np.int16)
         batch = Batch(op, request, cpu, handle, time, pfn, status, why, extfrag)
-        kernels = batch_2_6_14 if self._old else batch_kernels
-        done = kernels.run_batch(self.mem, self.tables, self._rows, batch, 0, n)
+        done = self._run_batch(batch, n) if n else 0
         return Outcome(pfn[:done], status[:done], why[:done], extfrag[:done])
+
+    def _run_batch(self, batch: Batch, n: int) -> int:
+        kernels = batch_2_6_14 if self._old else batch_kernels
+        return int(kernels.run_batch(self.mem, self.tables, self._rows, batch, 0, n))
 
     def advance(self, now: int) -> None:
         """Let time come to ``now`` (ns): daemons do what is due until then."""
-        kernels = batch_2_6_14 if self._old else batch_kernels
-        kernels.advance(self.mem, self.tables, now)
+        self._run_batch(no_events(max(now, self.now)), 0)
 
     @property
     def now(self) -> int:
@@ -273,11 +275,11 @@ class Memory:
 
     def compact_memory(self) -> None:
         """Compact every zone of every node, as writing to /proc/sys/vm/compact_memory does."""
-        kcompactd.compact_memory(self.mem, self.tables)
+        kcompactd.compact_nodes(self.mem, self.tables, 0)
 
     def compact_proactively(self) -> None:
         """Let proactive compaction go over all nodes now, as long as zones are fragmented."""
-        kcompactd.compact_proactively(self.mem, self.tables)
+        kcompactd.compact_nodes(self.mem, self.tables, 1)
 
     # --- looking ----------------------------------------------------------------------------
 

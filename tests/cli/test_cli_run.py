@@ -290,7 +290,7 @@ def test_warmup_says_where_kernels_are_kept():
 
 
 def test_warmup_calls_every_entry_point():
-    from memsim.kernels import batch, boot, census
+    from memsim.kernels import batch, boot, census, kcompactd
     from memsim.kernels.linux_2_6_14 import batch as old_batch
     from memsim.kernels.linux_2_6_14 import boot as old_boot
     from memsim.warmup import entry_points
@@ -300,7 +300,7 @@ def test_warmup_calls_every_entry_point():
         call()
     defined = {
         value.__module__.removeprefix("memsim.kernels.").rpartition(".")[0] + "." * old + name
-        for old, modules in enumerate([(batch, boot, census), (old_batch, old_boot)])
+        for old, modules in enumerate([(batch, boot, census, kcompactd), (old_batch, old_boot)])
         for module in modules
         for name, value in vars(module).items()
         if getattr(value, "signatures", None) and value.targetoptions.get("nogil")

@@ -28,14 +28,14 @@ from memsim.kernels.layout import (
     Mem,
     pointers,
 )
-from memsim.kernels.linux_2_6_14.daemons import begin_event, carry_out_due
+from memsim.kernels.linux_2_6_14.daemons import begin_event
 from memsim.kernels.linux_2_6_14.page_alloc import free_pages
 from memsim.kernels.linux_2_6_14.pcp import drain_pages_zone
 from memsim.kernels.linux_2_6_14.slowpath import alloc_pages
 from memsim.kernels.linux_2_6_14.touch import finish_fault, read_below, touch_resident
 from memsim.kernels.page_alloc import NEEDS_OOM_KILL
 from memsim.kernels.placement import OPT_HIGHATOMIC, PolicyTables, policy_pointers
-from memsim.kernels.system import S_NOW, S_OOM
+from memsim.kernels.system import S_OOM
 from memsim.kernels.zonelist import AllocContext
 from memsim.mm import OP_COLD, OP_FREE, OP_TOUCH, OP_WRITE
 
@@ -81,6 +81,8 @@ def run_batch(
     rows = ptr(requests)
     b = batch_pointers(batch)
     m.system[S_OOM] = 0
+    if start == stop:
+        begin_event(m, tables, int(b.time[start]))
     for i in range(start, stop):
         if log_is_full(m, i):
             return i
@@ -117,11 +119,3 @@ def drain_all_pages(mem: Mem, policy: PolicyTables) -> None:
     for cpu in range(m.nr_cpus):
         for z in range(m.nr_zones):
             drain_pages_zone(m, tables, z, cpu)
-
-
-@kernel
-def advance(mem: Mem, policy: PolicyTables, now: int) -> None:
-    """Let time come to ``now``: daemons and the device do what is due until then."""
-    m = pointers(mem)
-    m.system[S_NOW] = max(now, int(m.system[S_NOW]))
-    carry_out_due(m, policy_pointers(policy), now)
