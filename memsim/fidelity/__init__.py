@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsim.fidelity.freerun import Prediction
+from memsim.fidelity.stepwise import Followed
 from memsim.fidelity.window import NS_PER_S, replay
 from memsim.kernels import layout as L
 from memsim.kernels import trace_log
@@ -116,13 +117,17 @@ def judge(capture: Capture) -> FidelityReport:
 
     Raises InputError for requests that the start state's machine cannot have made.
     """
-    window, requests, run, switch = replay(capture)
+    window, requests, run, switch, followed = replay(capture)
     trace = window.trace
     compared = [_compare_allocs(trace, requests, run)]
-    compared += [_compare_logged(trace, run, *kind) for kind in LOGGED]
+    edges = [0] if followed is None else [zone.start_pfn for zone in capture.start.zones]
+    compared += [_compare_logged(trace, run, edges, *kind) for kind in LOGGED]
     quantities = [quantity for quantity, _ in compared]
     if window.whole and capture.end is not None:
         quantities += compare_end(run.memory, capture.end)
+    if followed is not None:
+        quantities += _of_compaction(followed)
+        compared.append((quantities[-1], _divergence(followed)))
     firsts = [divergence for _, divergence in compared if divergence is not None]
     return FidelityReport(
         capture=capture.name,
@@ -180,28 +185,62 @@ def _compare_allocs(
     )
 
 
+def _of_compaction(followed: Followed) -> list[Quantity]:
+    return [
+        Quantity("compaction events", followed.seen, followed.predicted, followed.equal),
+        Quantity("pages migrated", followed.moved_seen, followed.moved, followed.moved_equal),
+    ]
+
+
+def _divergence(followed: Followed) -> Divergence | None:
+    found = followed.difference
+    if found is None:
+        return None
+    name = "compaction event"
+    return Divergence(name, found.index, found.time_ns, found.seen, found.predicted, found.context)
+
+
 def _compare_logged(
-    trace: TraceTable, run: Prediction, name: str, event: TraceEvent, kind: int
+    trace: TraceTable,
+    run: Prediction,
+    edges: list[int],
+    name: str,
+    event: TraceEvent,
+    kind: int,
 ) -> tuple[Quantity, Divergence | None]:
-    """Compare one kind of printed event, position by position."""
+    """Compare one kind of printed event, position by position, in each stretch between edges.
+
+    While a run of compaction is taken in steps, what others do meanwhile in other zones comes after
+    the step: there is one stretch per zone.
+    """
     rows = np.flatnonzero(trace.event == event)
     seen = np.stack([column[rows] for column in _columns(trace, event)], axis=1)
     predicted = run.log[run.log[:, 1] == kind][:, 2 : 2 + seen.shape[1]]
-    n = min(len(seen), len(predicted))
-    wrong = np.flatnonzero((seen[:n] != predicted[:n]).any(axis=1))
-    quantity = Quantity(name, len(seen), len(predicted), n - len(wrong))
-    if len(wrong) == 0 and len(seen) == len(predicted):
-        return quantity, None
-    i = int(wrong[0]) if len(wrong) else n
-    row = int(rows[i]) if i < len(rows) else len(trace) - 1
-    return quantity, Divergence(
-        name,
-        i,
-        int(trace.time[row]) if len(trace) else 0,
-        _block(seen, i),
-        _block(predicted, i),
-        _context(trace, row),
-    )
+    quantity = Quantity(name, 0, 0, 0)
+    first: Divergence | None = None
+    where = np.searchsorted(edges, seen[:, 0], side="right")
+    expected = np.searchsorted(edges, predicted[:, 0], side="right")
+    for stretch in range(len(edges) + 1):
+        at = rows[where == stretch]
+        these, those = seen[where == stretch], predicted[expected == stretch]
+        n = min(len(these), len(those))
+        wrong = np.flatnonzero((these[:n] != those[:n]).any(axis=1))
+        quantity = replace(
+            quantity,
+            seen=quantity.seen + len(these),
+            predicted=quantity.predicted + len(those),
+            equal=quantity.equal + n - len(wrong),
+        )
+        if len(wrong) == 0 and len(these) == len(those):
+            continue
+        i = int(wrong[0]) if len(wrong) else n
+        row = int(at[i]) if i < len(at) else len(trace) - 1
+        time = int(trace.time[row]) if len(trace) else 0
+        if first is None or time < first.time_ns:
+            index = int(np.searchsorted(rows, row))
+            said = _block(these, i), _block(those, i)
+            first = Divergence(name, index, time, *said, _context(trace, row))
+    return quantity, first
 
 
 def _columns(trace: TraceTable, event: TraceEvent) -> tuple[NDArray[np.generic], ...]:

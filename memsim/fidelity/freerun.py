@@ -77,31 +77,42 @@ def grouping_switch(trace: TraceTable, requests: TraceRequests) -> int | None:
     return int(off[0]) if len(off) else None
 
 
-def free_run(
-    state: CaptureState, trace: TraceTable, requests: TraceRequests, switch: int | None
-) -> Prediction:
-    """Predict the outcome of all requests; ``switch`` is the event that ends grouping."""
+def begin_run(
+    state: CaptureState,
+    trace: TraceTable,
+    requests: TraceRequests,
+    switch: int | None,
+    pages: NDArray[np.uint64] | None = None,
+) -> FreeRun:
+    """Prepare to predict the outcome of all requests; ``switch`` is the event that ends grouping.
+
+    ``pages`` says what each page is at the start (see ``restore``), where that matters.
+    """
     grouped: PolicyTables = mobility.Policy().tables(LINUX_6_1)
     ungrouped: PolicyTables = none.Policy().tables(LINUX_6_1)
-    memory = restore(state, ungrouped if state.group_by_mobility_disabled else grouped)
+    tables = ungrouped if state.group_by_mobility_disabled else grouped
+    memory = restore(state, tables, pages=pages)
     memory.add_requests(requests.requests)
     memory.add_handles(requests.handles)
     memory.hold(requests.allocations, requests.before)
     memory.keep_log(LOG_ROWS)
-    run = _FreeRun(memory, trace, requests)
-    run.until(switch if switch is not None else len(requests.row))
-    if switch is not None:
-        run.memory.set_policy(ungrouped)
-        run.until(len(requests.row))
-    return run.prediction()
+    return FreeRun(memory, trace, requests, None if switch is None else (switch, ungrouped))
 
 
-class _FreeRun:
+class FreeRun:
     """A replay under way: the memory, the outcome so far, and what had to be inferred."""
 
-    def __init__(self, memory: Memory, trace: TraceTable, requests: TraceRequests) -> None:
+    def __init__(
+        self,
+        memory: Memory,
+        trace: TraceTable,
+        requests: TraceRequests,
+        switch: tuple[int, PolicyTables] | None = None,
+    ) -> None:
         self.memory = memory
         self.requests = requests
+        self.switch = switch
+        """The event from which on another policy is in force, and which."""
         self.seen = trace.pfn[requests.row]
         self.is_alloc = requests.batch.op < OP_FREE
         self.pfn = np.full(len(self.seen), -1, np.int32)
@@ -109,13 +120,23 @@ class _FreeRun:
         self.log: list[NDArray[np.int32]] = []
         self.done = 0
         self.inferred_pages = 0
-        self.exact_so_far = True
+        self.wrong: int | None = None
+        """The first allocation that is not where it was predicted, and that nothing explains."""
         self.by_page = np.lexsort((np.arange(len(self.seen)), self.seen))
+        self.seen_by_page = self.seen[self.by_page]
 
     def until(self, stop: int) -> None:
         """Carry out events up to ``stop``, going back where silent allocations are inferred."""
+        if self.switch is not None and self.done <= self.switch[0] <= stop:
+            event, tables = self.switch
+            self._until(event)
+            self.switch = None
+            self.memory.set_policy(tables)
+        self._until(stop)
+
+    def _until(self, stop: int) -> None:
         while self.done < stop:
-            checkpoint = self.memory.copy() if self.exact_so_far else None
+            checkpoint = self.memory.copy() if self.wrong is None else None
             logged = len(self.log)
             begin = self.done
             self._run(min(begin + CHUNK, stop))
@@ -126,7 +147,8 @@ class _FreeRun:
             del self.log[logged:]
             self.done = begin
             self._run(wrong)
-            self.exact_so_far = self._take_silently(wrong)
+            if not self._take_silently(wrong):
+                self.wrong = wrong
 
     def _run(self, stop: int) -> None:
         batch = self.requests.batch
@@ -176,11 +198,15 @@ class _FreeRun:
         self.inferred_pages += len(taken)
         return True
 
+    def events_of(self, pfn: int, first: int) -> NDArray[np.int64]:
+        """Return the events that name a page, from event ``first`` on."""
+        of_page = slice(*np.searchsorted(self.seen_by_page, [pfn, pfn + 1]))
+        events: NDArray[np.int64] = self.by_page[of_page]
+        return events[events >= first]
+
     def _freed_without_allocation(self, pfn: int, event: int) -> int | None:
         """Return the handle of the free that comes next for a page, None if something else does."""
-        of_page = slice(*np.searchsorted(self.seen[self.by_page], [pfn, pfn + 1]))
-        later = self.by_page[of_page]
-        later = later[later > event]
+        later = self.events_of(pfn, event + 1)
         if len(later) == 0:
             return NEVER
         handle = int(self.requests.batch.handle[later[0]])

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memsim.errors import InputError, Problem
-from memsim.fidelity.freerun import Prediction, free_run, grouping_switch, preferred_nodes
+from memsim.fidelity.freerun import Prediction, begin_run, grouping_switch, preferred_nodes
+from memsim.fidelity.stepwise import Followed, Stepwise
 from memsim.mm import Status, gfp_from_text
 from memsim.traces import TraceEvent, TraceTable
-from memsim.traces.capture import Capture
+from memsim.traces.capture import Capture, CompactionTable
 from memsim.workloads.replay import TraceRequests, trace_requests
 
 NS_PER_S = 1_000_000_000
@@ -36,6 +37,8 @@ class Replayed(NamedTuple):
     run: Prediction
     switch: int | None
     """The event before which grouping by mobility was switched off, None if never."""
+    followed: Followed | None
+    """How far recorded compaction was predicted, None where the capture has none."""
 
 
 def replay(capture: Capture) -> Replayed:
@@ -48,8 +51,27 @@ def replay(capture: Capture) -> Replayed:
     trace = window.trace
     requests = trace_requests(trace, preferred_nodes(trace, capture.start))
     switch = grouping_switch(trace, requests)
-    run = free_run(capture.start, trace, requests, switch)
-    return Replayed(*_until_reclaim(window, requests, run), switch)
+    pages = capture.pages if _goes_on(capture) else None
+    run = begin_run(capture.start, trace, requests, switch, pages)
+    if not _goes_on(capture):
+        run.until(len(requests.row))
+        return Replayed(*_until_reclaim(window, requests, run.prediction()), switch, None)
+    followed = Stepwise(run, trace, _between(capture)).follow()
+    return Replayed(*_until_stop(window, requests, run.prediction(), followed), switch, followed)
+
+
+def _goes_on(capture: Capture) -> bool:
+    """Say whether a capture holds what it takes to go on through compaction."""
+    return len(capture.compaction.time) > 0 and capture.pages is not None
+
+
+def _between(capture: Capture) -> CompactionTable:
+    """Return the compaction events between the snapshots."""
+    time = capture.compaction.time
+    keep = time >= capture.start.time_ns
+    if capture.end is not None:
+        keep &= time <= capture.end.time_ns
+    return CompactionTable._make(column[keep] for column in capture.compaction)
 
 
 def _check(capture: Capture) -> None:
@@ -79,16 +101,16 @@ def _window(capture: Capture) -> Window:
     if capture.end is not None:
         keep &= trace.time <= capture.end.time_ns
         stopped_at = "the end state"
-    stops = np.flatnonzero(keep & _not_modelled(trace))
+    stops = np.flatnonzero(keep & _not_modelled(trace, _goes_on(capture)))
     if len(stops) == 0:
         return Window(trace.select(keep), stopped_at, capture.end is not None)
     keep[stops[0] :] = False
     return Window(trace.select(keep), f"{_reason(trace, int(stops[0]))}: not modelled", False)
 
 
-def _not_modelled(trace: TraceTable) -> NDArray[np.bool_]:
+def _not_modelled(trace: TraceTable, goes_on: bool) -> NDArray[np.bool_]:
     events = (TraceEvent.MM_COMPACTION_BEGIN, TraceEvent.MM_MIGRATE_PAGES)
-    stops = np.isin(trace.event, events)
+    stops = np.isin(trace.event, () if goes_on else events)
     for row, text in enumerate(trace.marker_texts):
         if text.startswith("LAB_OFFLINE"):
             stops |= (trace.event == TraceEvent.MARKER) & (trace.marker == row)
@@ -118,4 +140,21 @@ def _until_reclaim(
         Window(window.trace.select(keep), reason, whole=False),
         requests.first(event),
         run.first(event),
+    )
+
+
+def _until_stop(
+    window: Window, requests: TraceRequests, run: Prediction, followed: Followed
+) -> tuple[Window, TraceRequests, Prediction]:
+    """Cut everything where following the compaction came to its end."""
+    run = replace(run, not_held=run.not_held - followed.dropped)
+    if not followed.stopped_at:
+        return window, requests, run
+    trace = window.trace
+    events = int(np.searchsorted(requests.batch.time, followed.stop_ns))
+    kept = trace.select(trace.time < followed.stop_ns)
+    return (
+        Window(kept, followed.stopped_at, whole=False),
+        requests.first(events),
+        run.first(events),
     )

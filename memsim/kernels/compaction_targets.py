@@ -163,6 +163,8 @@ def fast_isolate_around(m: Mem, pfn: int) -> None:
     if has_enough(m) or (control(m, CC_DIRECT) and control(m, CC_MODE) == MIGRATE_ASYNC):
         return
     z = control(m, CC_ZONE)
+    if not pageblock_in_zone(m, z, pfn):
+        return
     start = max(pageblock_start_pfn(pfn), zone_get(m, z, Z_START_PFN))
     end = min(pageblock_end_pfn(pfn), zone_get(m, z, Z_END_PFN))
     stopped, _ = isolate_freepages_block(m, start, end, 1)

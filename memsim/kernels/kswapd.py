@@ -13,7 +13,7 @@ from __future__ import annotations
 from memsim.kernels._jit import helper, inline
 from memsim.kernels.compaction_skip import reset_isolation_suitable
 from memsim.kernels.kcompactd import node_cpu, wakeup_kcompactd
-from memsim.kernels.layout import Z_BOOST, Z_KSWAPD_BOOST, Mem, zone_get, zone_set
+from memsim.kernels.layout import Z_BOOST, Z_KSWAPD_BOOST, Z_RECLAIM_ACTIVE, Mem, zone_get, zone_set
 from memsim.kernels.page_io import device_congested, writes_end
 from memsim.kernels.scan_control import (
     SC_COST,
@@ -101,6 +101,7 @@ def begin_run(m: Mem, node: int, sc: int) -> None:
     boost = 0
     for z in range(m.nr_zones):
         if is_eligible(m, z, node, highest):
+            zone_set(m, z, Z_RECLAIM_ACTIVE, 1)
             zone_set(m, z, Z_KSWAPD_BOOST, zone_get(m, z, Z_BOOST))
             boost += zone_get(m, z, Z_BOOST)
     m.nodes[at + N_KSWAPD_BOOST] = boost
@@ -163,6 +164,9 @@ def end_run(m: Mem, node: int, sc: int) -> int:
     """
     at = node * NODE_FIELDS
     highest = sc_get(m, sc, SC_HIGHEST_ZONE)
+    for z in range(m.nr_zones):
+        if is_eligible(m, z, node, highest):
+            zone_set(m, z, Z_RECLAIM_ACTIVE, 0)
     if int(m.nodes[at + N_KSWAPD_BOOSTED]):
         for z in range(m.nr_zones):
             if is_eligible(m, z, node, highest):

@@ -30,6 +30,7 @@ from memsim.kernels.layout import (
     PCP_FIELDS,
     TYPE_SHIFT,
     Z_NR_ISOLATE_PAGEBLOCK,
+    Z_RECLAIM_ACTIVE,
     Z_VMSTAT,
     Mem,
     page_type,
@@ -282,6 +283,15 @@ def free_pcppages_bulk(m: Mem, z: int, row: int, cpu: int, count: int, pindex: i
 
 
 @inline
+def nr_pcp_high(m: Mem, z: int, row: int) -> int:
+    """Say how many pages a CPU may keep of a zone: few while kswapd balances it (spec 4.4)."""
+    high = int(m.pcps[row + P_HIGH])
+    if zone_get(m, z, Z_RECLAIM_ACTIVE):
+        return min(int(m.pcps[row + P_BATCH]) << 2, high)
+    return high
+
+
+@inline
 def nr_pcp_free(m: Mem, row: int, high: int, free_high: bool) -> int:
     """Say how many pages a full list gives back; successive calls give back more."""
     if free_high:
@@ -310,7 +320,7 @@ def free_unref_page_commit(m: Mem, z: int, cpu: int, pfn: int, order: int, block
     free_high = (
         int(m.pcps[row + P_FREE_FACTOR]) > 0 and order >= 1 and order <= PAGE_ALLOC_COSTLY_ORDER
     )
-    high = 0 if free_high else int(m.pcps[row + P_HIGH])
+    high = 0 if free_high else nr_pcp_high(m, z, row)
     if count >= high:
         free_pcppages_bulk(m, z, row, cpu, nr_pcp_free(m, row, high, free_high), pindex)
 

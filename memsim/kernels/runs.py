@@ -18,7 +18,6 @@ from memsim.kernels.layout import (
     ORDER_MASK,
     P_COUNT,
     P_FREE_FACTOR,
-    P_HIGH,
     PAGE_LRU,
     PAGE_LRU_PENDING,
     PAGE_PCP,
@@ -44,6 +43,7 @@ from memsim.kernels.page_alloc import (
     prep_new_page,
 )
 from memsim.kernels.pcp import (
+    nr_pcp_high,
     order_to_pindex,
     pcp_list,
     pcp_push_head,
@@ -137,7 +137,7 @@ def free_run(m: Mem, b: Batch, i: int, stop: int) -> int:
         return 0
     z = page_zone(m, first)
     row = pcp_row(m, z, int(b.cpu[i]))
-    full = i + int(m.pcps[row + P_HIGH]) - 1 - int(m.pcps[row + P_COUNT])
+    full = i + nr_pcp_high(m, z, row) - 1 - int(m.pcps[row + P_COUNT])
     n = 0
     while (
         i + n < min(stop, full)

@@ -16,10 +16,13 @@ from numpy.typing import NDArray
 from memsim.errors import suggest
 from memsim.scenario.content import digest_path
 from memsim.traces import DTYPES, Accounting, TraceEvent, TraceTable, read_trace
+from memsim.traces._compaction_file import write_compaction
 from memsim.traces._files import open_bytes, printable, refuse, write_atomically
 from memsim.traces.capture import (
+    COMPACTION_NAME,
     STATE_NAMES,
     CaptureState,
+    CompactionTable,
     find_state,
     find_trace,
     name_isolate,
@@ -64,6 +67,9 @@ def import_capture(
     source = [*capture.source.splitlines(), *notes, *_provenance(folder, cut, complete=complete)]
     with _staging(out) as staging:
         write_parquet(name_isolate(cut_trace, capture.start), staging / "trace.parquet")
+        if len(capture.compaction.time):
+            moves = _compaction_of(capture.compaction, cut_trace)
+            write_compaction(moves, staging / COMPACTION_NAME)
         for which in ("start", "end") if complete else ("start",):
             _copy_state(folder, staging, which)
         write_atomically(staging / "SOURCE", "\n".join([*source, ""]).encode())
@@ -83,6 +89,13 @@ def _window(trace: TraceTable, start: CaptureState, end: CaptureState | None) ->
     if end is not None:
         keep &= trace.time <= end.time_end_ns
     return _select(trace, keep | (trace.event == TraceEvent.MARKER), "outside of the snapshots")
+
+
+def _compaction_of(table: CompactionTable, trace: TraceTable) -> CompactionTable:
+    """Keep the compaction events of the time that a cut trace covers."""
+    first, last = (int(trace.time[0]), int(trace.time[-1]))
+    keep = (table.time >= first) & (table.time <= last)
+    return CompactionTable._make(column[keep] for column in table)
 
 
 def _cut(path: Path, trace: TraceTable, cut: Cut) -> TraceTable:

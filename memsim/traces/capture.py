@@ -20,6 +20,13 @@ from memsim.traces._capture_state import (
     CaptureState,
     CaptureZone,
 )
+from memsim.traces._compaction_file import read_compaction_file
+from memsim.traces._compaction_text import (
+    NO_COMPACTION,
+    CompactionEvent,
+    CompactionTable,
+    read_compaction,
+)
 from memsim.traces._files import open_bytes, printable, refuse
 from memsim.traces._page_flags import read_page_flags
 from memsim.traces._state import parse_parts, parse_state
@@ -32,6 +39,8 @@ __all__ = [
     "CapturePcp",
     "CaptureState",
     "CaptureZone",
+    "CompactionEvent",
+    "CompactionTable",
     "Snapshot",
     "find_state",
     "find_trace",
@@ -52,6 +61,7 @@ PARTS = (
 )
 """A state in three files, which were not read at one instant."""
 FLAGS_NAMES = ("kpageflags.bin.gz", "kpageflags.bin")
+COMPACTION_NAME = "compaction.parquet"
 TRACE_NAMES = ("trace.parquet", "trace.txt.gz", "trace.txt.zst", "trace.txt")
 MAX_SOURCE_BYTES = 64 << 10
 
@@ -67,6 +77,10 @@ class Capture:
     trace: TraceTable
     source: str
     """Text of the file SOURCE, empty if there is none."""
+    compaction: CompactionTable = NO_COMPACTION
+    """What compaction did; empty where the capture does not say."""
+    pages: NDArray[np.uint64] | None = None
+    """What each page is at the start, see Snapshot."""
 
 
 class Snapshot(NamedTuple):
@@ -139,6 +153,7 @@ def read_capture(folder: Path) -> Capture:
         raise refuse(folder, "is no capture: it has no trace", hint=f"expected {_layout()}")
     state = read_state(start)
     end = find_state(folder, "end")
+    flags = _first(start.parent, FLAGS_NAMES)
     return Capture(
         name=folder.resolve().name,
         path=folder,
@@ -146,7 +161,17 @@ def read_capture(folder: Path) -> Capture:
         end=read_state(end) if end else None,
         trace=name_isolate(read_trace(trace), state),
         source=_source(folder / "SOURCE"),
+        compaction=_compaction(folder, trace),
+        pages=read_page_flags(flags) if flags else None,
     )
+
+
+def _compaction(folder: Path, trace: Path) -> CompactionTable:
+    """Read the compaction events, from the text of the trace where they were not imported."""
+    imported = folder / COMPACTION_NAME
+    if imported.is_file():
+        return read_compaction_file(imported)
+    return NO_COMPACTION if trace.suffix == ".parquet" else read_compaction(trace)
 
 
 def find_state(folder: Path, which: str) -> Path | None:

@@ -28,6 +28,7 @@ class NaivePcp:
         self.lists = [[] for _ in range(NR_PCP_LISTS)]  # (pfn, type to free it to), head first
         self.count = 0
         self.free_factor = 0
+        self.kswapd_balances = False
 
     def alloc(self, order, mt, flags):
         """4.3; return a pfn or None. The caller has checked the order and CMA (step 1)."""
@@ -68,9 +69,12 @@ class NaivePcp:
         self.lists[pindex].insert(0, (pfn, mt))
         self.count += 1 << order
         free_high = self.free_factor > 0 and 1 <= order <= PAGE_ALLOC_COSTLY_ORDER
-        limit = 0 if free_high else self.high
+        limit = 0 if free_high else self.limit()
         if self.count >= limit:
             self.bulk_free(self.how_many(limit, free_high), pindex, self.cpu)
+
+    def limit(self):
+        return min(4 * self.batch, self.high) if self.kswapd_balances else self.high
 
     def how_many(self, limit, free_high):
         if free_high:

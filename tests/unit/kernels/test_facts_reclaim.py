@@ -134,3 +134,28 @@ def test_kswapd_leaves_contiguity_to_kcompactd_after_twice_the_blocks_size():
     wait(machine, SECOND)
     assert 2 << 7 <= machine.vmstat("pgsteal_kswapd") < 400
     assert machine.vmstat("compact_daemon_wake") > 0
+
+
+@pytest.mark.parametrize(("balances", "kept"), [(0, 99), (1, 31)])
+def test_per_cpu_lists_are_kept_short_while_kswapd_balances_the_zone(balances, kept):
+    machine = PressedMachine(4096, wmark=MARKS, pcp_high=100, pcp_batch=8)
+    handles = machine.fill(200, "GFP_KERNEL", lru=False)
+    machine.memory.mem.zones[L.Z_RECLAIM_ACTIVE] = balances
+    counts = []
+    for handle in handles:
+        machine.free(handle)
+        counts.append(machine.memory.pcp_field(0, 0, L.P_COUNT))
+    assert max(counts) == kept
+
+
+def test_kswapd_lets_per_cpu_lists_be_short_only_as_long_as_it_balances():
+    machine = PressedMachine(2048, wmark=MARKS)
+    machine.fill(1900, use=Use.PAGE_CACHE)
+    machine.ask("GFP_NOWAIT", 10)
+    active = [machine.memory.zone_field(0, L.Z_RECLAIM_ACTIVE)]
+    for ns in (*[1000] * 20, SECOND):
+        wait(machine, ns)
+        active.append(machine.memory.zone_field(0, L.Z_RECLAIM_ACTIVE))
+    assert machine.vmstat("pageoutrun") > 0
+    assert set(active) == {0, 1}
+    assert active[-1] == 0
