@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsim.fidelity.freerun import Prediction
-from memsim.fidelity.stepwise import Followed
+from memsim.fidelity.recorded import Followed
 from memsim.fidelity.window import NS_PER_S, replay
 from memsim.kernels import layout as L
 from memsim.kernels import trace_log

@@ -103,8 +103,12 @@ def beside(capture: Capture, placement: str, other: Capture | None) -> Beside:
     captures cannot have.
     """
     tables = _tables(placement)
-    own = replay(capture)
-    known = [(capture, own)] if other is None else [(capture, own), (other, replay(other))]
+    own = replay(capture, follow=False)
+    known = (
+        [(capture, own)]
+        if other is None
+        else [(capture, own), (other, replay(other, follow=False))]
+    )
     recorded = [(_printed(*one), _as_recorded(*one)) for one in known]
     switch = None if other is None else known[1][1].switch
     asked = [

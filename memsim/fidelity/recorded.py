@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -46,6 +47,40 @@ class Run(NamedTuple):
     def alone(self) -> bool:
         """No request made the run: kcompactd did, or a write to compact_memory."""
         return self.daemon or self.order == WHOLE_MEMORY
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first place where a run is not what the trace holds."""
+
+    index: int
+    """Compaction events before it."""
+    time_ns: int
+    seen: str
+    predicted: str
+    context: tuple[str, ...]
+
+
+@dataclass
+class Followed:
+    """How far the recorded compaction was predicted."""
+
+    runs: int = 0
+    """Runs predicted to their end."""
+    seen: int = 0
+    predicted: int = 0
+    equal: int = 0
+    """Compaction events."""
+    moved_seen: int = 0
+    moved: int = 0
+    moved_equal: int = 0
+    """Pages that were moved away, and whose freeing stands in the trace."""
+    difference: Difference | None = None
+    stopped_at: str = ""
+    """Empty: it went on to the end."""
+    stop_ns: int = 0
+    dropped: int = 0
+    """Frees in the trace that were the runs' own."""
 
 
 def recorded_runs(table: CompactionTable) -> Iterator[Run]:

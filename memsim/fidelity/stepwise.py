@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from memsim.fidelity.freerun import FreeRun
 from memsim.fidelity.recorded import (
+    Difference,
     Event,
+    Followed,
     Run,
     predicted_events,
     recorded_runs,
@@ -39,40 +41,6 @@ from memsim.traces.capture import CompactionEvent, CompactionTable
 HELD = FOREVER - 1
 """When a daemon that is awake, but acts only where the trace shows it, has its turn."""
 CONTEXT = 5
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The first place where a run is not what the trace holds."""
-
-    index: int
-    """Compaction events before it."""
-    time_ns: int
-    seen: str
-    predicted: str
-    context: tuple[str, ...]
-
-
-@dataclass
-class Followed:
-    """How far the recorded compaction was predicted."""
-
-    runs: int = 0
-    """Runs predicted to their end."""
-    seen: int = 0
-    predicted: int = 0
-    equal: int = 0
-    """Compaction events."""
-    moved_seen: int = 0
-    moved: int = 0
-    moved_equal: int = 0
-    """Pages that were moved away, and whose freeing stands in the trace."""
-    difference: Difference | None = None
-    stopped_at: str = ""
-    """Empty: it went on to the end."""
-    stop_ns: int = 0
-    dropped: int = 0
-    """Frees in the trace that were the runs' own."""
 
 
 class Stop(Exception):
@@ -158,6 +126,7 @@ class Stepwise:
     def _serve(self, runs: list[Run]) -> int:
         """Serve the request that made the first of these runs; return when it was served."""
         first = runs[0]
+        self._requests_until(int(self.event_of_begin[first.begin]))
         end_ns = int(first.time[-1])
         ops = self.run.requests.batch.op
         event = int(self.event_of_begin[first.begin])
@@ -169,6 +138,9 @@ class Stepwise:
         mine = [run for run in runs if int(run.time[0]) < served_ns]
         if any(run.alone for run in mine):
             self._stop(first, 0, "two runs of compaction overlap")
+        kswapd = self.table.time[self.table.event == CompactionEvent.KSWAPD]
+        if ((kswapd > first.time[0]) & (kswapd < served_ns)).any():
+            self._stop(first, 0, "a request compacts, and kswapd frees pages meanwhile")
         self._requests_until(event)
         before = self.run.memory.page_table.copy()
         logged = len(self.run.log)
@@ -346,7 +318,7 @@ class Stepwise:
 
     def _stop(self, run: Run, event: int, why: str) -> None:
         self.followed.stop_ns = int(run.time[event])
-        raise Stop(f"{run.time[event] / 1e9:.6f} s: {why}")
+        raise Stop(f"{run.time[event] / 1e9:.6f} s: {why}: not modelled")
 
     def _differs(
         self, time: int, seen: Event | None, predicted: Event | None, cut: int | None = None

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from memsim.errors import InputError, Problem
 from memsim.fidelity.freerun import Prediction, begin_run, grouping_switch, preferred_nodes
-from memsim.fidelity.stepwise import Followed, Stepwise
+from memsim.fidelity.recorded import Followed
+from memsim.fidelity.stepwise import Stepwise
 from memsim.mm import Status, gfp_from_text
 from memsim.traces import TraceEvent, TraceTable
-from memsim.traces.capture import Capture, CompactionTable
+from memsim.traces.capture import NO_COMPACTION, Capture, CompactionTable
 from memsim.workloads.replay import TraceRequests, trace_requests
 
 NS_PER_S = 1_000_000_000
@@ -41,12 +42,16 @@ class Replayed(NamedTuple):
     """How far recorded compaction was predicted, None where the capture has none."""
 
 
-def replay(capture: Capture) -> Replayed:
+def replay(capture: Capture, *, follow: bool = True) -> Replayed:
     """Replay a capture from its start state, as far as memsim models what happened.
 
+    Where the capture holds what compaction did, the replay goes on through it, unless it is not to
+    ``follow``: the requests can then be made of any memory.
     Raises InputError for requests that the start state's machine cannot have made.
     """
     _check(capture)
+    if not follow:
+        capture = replace(capture, compaction=NO_COMPACTION)
     window = _window(capture)
     trace = window.trace
     requests = trace_requests(trace, preferred_nodes(trace, capture.start))

@@ -32,6 +32,7 @@ from memsim.traces._page_flags import read_page_flags
 from memsim.traces._state import parse_parts, parse_state
 
 __all__ = [
+    "NO_COMPACTION",
     "PAGEBLOCK_HOLE",
     "PAGEBLOCK_OTHER_ZONE",
     "Capture",

@@ -50,7 +50,7 @@ def test_what_was_recorded_is_counted_as_the_kernels_count_it(runs):
 @pytest.mark.parametrize("start", ["frag", "frag_nogroup"])
 @pytest.mark.parametrize("off", [0, OFF])
 def test_a_counterfactual_is_a_plain_replay_under_other_tables(captures, runs, start, off):
-    requests = replay(captures["frag"]).requests
+    requests = replay(captures["frag"], follow=False).requests
     memory = restore(captures[start].start, mobility.Policy().tables(LINUX_6_1))
     memory.add_requests(requests.requests)
     memory.add_handles(requests.handles)
