@@ -8,7 +8,7 @@ shows them; requests of whatever kind may compact and reclaim from the first run
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +53,6 @@ class _Taking:
 
     run: Run
     compared: int = 0
-    freed: list[int] = field(default_factory=list)
 
     @property
     def next_time(self) -> int:
@@ -215,6 +214,7 @@ class Stepwise:
     ) -> None:
         seen = taking.run.events
         since = taking.next_time
+        last = int(taking.run.time[max(taking.compared - 1, 0)])
         for predicted in found:
             at = taking.compared
             theirs = seen[at] if at < len(seen) else None
@@ -225,7 +225,7 @@ class Stepwise:
         if ended and taking.compared < len(seen):
             self._differs(taking.next_time, seen[taking.compared], None, since)
         moved = self._follow_pages(before)
-        self._drop_own_frees(taking, log, moved, since)
+        self._drop_own_frees(taking, log, moved, last)
 
     def _count_equal(self, event: Event) -> None:
         self.followed.seen += 1

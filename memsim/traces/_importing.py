@@ -197,6 +197,7 @@ def _publish(staging: Path, out: Path) -> None:
         for stale in (
             *(out / "start" / n for n in STATE_NAMES),
             *(out / "end" / n for n in STATE_NAMES),
+            out / COMPACTION_NAME,
         ):
             if not (staging / stale.relative_to(out)).exists():
                 stale.unlink(missing_ok=True)

@@ -77,7 +77,13 @@ def test_a_capture(tmp_path, capture):
     out = tmp_path / "out"
     invoke(capture, "--out", out, "--note", "A small one")
     files = sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file())
-    assert files == ["SOURCE", "end/state.txt.gz", "start/state.txt.gz", "trace.parquet"]
+    assert files == [
+        "SOURCE",
+        "compaction.parquet",
+        "end/state.txt.gz",
+        "start/state.txt.gz",
+        "trace.parquet",
+    ]
     imported = read_capture(out)
     assert imported.source.splitlines()[0] == "A small one"
     assert imported.source.splitlines()[-1] == "complete from start to end state"
@@ -92,7 +98,7 @@ def test_a_capture(tmp_path, capture):
 def test_an_imported_capture_can_be_imported(tmp_path, capture):
     invoke(capture, "--out", tmp_path / "one")
     invoke(tmp_path / "one", "--out", tmp_path / "two")
-    for name in ("trace.parquet", "start/state.txt.gz", "end/state.txt.gz"):
+    for name in ("trace.parquet", "compaction.parquet", "start/state.txt.gz", "end/state.txt.gz"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
