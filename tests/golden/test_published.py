@@ -15,11 +15,10 @@ HISTORY = Path(__file__).parents[2] / "scenarios/history"
 SEEDS = (1, 2)
 
 
-@pytest.fixture(scope="module")
-def january_2006():
-    """Blocks by policy, seed, phase and zone of the table of January 2006."""
+def blocks(name, policies, seeds):
+    """Blocks by policy, seed, phase and zone of a published table."""
     scenario = load_scenario(
-        HISTORY / "t3.yaml", policies=("none", "v22", "zone"), seeds=",".join(map(str, SEEDS))
+        HISTORY / f"{name}.yaml", policies=policies, seeds=",".join(map(str, seeds))
     )
     found = {}
     for trial in scenario.trials():
@@ -30,6 +29,23 @@ def january_2006():
             zone = row.zone.partition(" ")[2]
             phases.setdefault(row.phase, Counter())[zone] += row.succeeded
     return found
+
+
+@pytest.fixture(scope="module")
+def january_2006():
+    return blocks("t3", ("none", "v22", "zone"), SEEDS)
+
+
+def test_history_1_6_grouping_wins_under_load_and_at_rest_and_rest_helps_nothing_most():
+    found = blocks("t5", ("none", "mobility"), SEEDS[:1])
+    none, mobility = (
+        {phase: zones.total() for phase, zones in found[policy, SEEDS[0]].items()}
+        for policy in ("none", "mobility")
+    )
+    assert mobility["load"] > 3 * none["load"]
+    assert mobility["rest"] > 2 * none["rest"]
+    assert none["rest"] > 2 * none["load"]
+    assert 100 * none["load"] < 15 * 499
 
 
 @pytest.mark.parametrize("seed", SEEDS)
