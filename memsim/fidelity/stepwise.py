@@ -25,16 +25,24 @@ from memsim.fidelity.recorded import (
 )
 from memsim.kernels import compaction_run, trace_log
 from memsim.kernels import layout as L
-from memsim.kernels.compact_control import MIGRATE_SYNC, MIGRATE_SYNC_LIGHT, WHOLE_MEMORY
+from memsim.kernels.compact_control import (
+    CC_CAPTURE,
+    MIGRATE_SYNC,
+    MIGRATE_SYNC_LIGHT,
+    WHOLE_MEMORY,
+)
+from memsim.kernels.compaction import PRIO_ASYNC, PRIO_SYNC_LIGHT
 from memsim.kernels.compaction_suitable import COMPACT_CONTINUE
 from memsim.kernels.system import (
     FOREVER,
     N_KCOMPACTD_DUE,
     N_KSWAPD_DUE,
     NODE_FIELDS,
+    S_COMPACT,
     S_PRESSURE,
 )
 from memsim.memory import Memory
+from memsim.memory.requests import request_row
 from memsim.traces import TraceEvent, TraceTable
 from memsim.traces.capture import CompactionEvent, CompactionTable
 
@@ -137,34 +145,44 @@ class Stepwise:
         mine = [run for run in runs if int(run.time[0]) < served_ns]
         if any(run.alone for run in mine):
             self._stop(first, 0, "two runs of compaction overlap")
-        kswapd = self.table.time[self.table.event == CompactionEvent.KSWAPD]
-        if ((kswapd > first.time[0]) & (kswapd < served_ns)).any():
-            self._stop(first, 0, "a request compacts, and kswapd frees pages meanwhile")
+        for run in mine:
+            self._requests_until(int(self.event_of_begin[run.begin]))
+            z = self._take_for(run, event)
         self._requests_until(event)
-        before = self.run.memory.page_table.copy()
-        logged = len(self.run.log)
-        self.run.until(event + 1)
-        found = self._predicted(logged)
-        taking = _Taking(
-            Run(
-                first.begin,
-                np.concatenate([run.time for run in mine]),
-                tuple(e for run in mine for e in run.events),
-                False,
-                first.order,
-                first.zone_start,
-            )
-        )
-        log = np.concatenate(self.run.log[logged:])
-        before[self.run.requests.batch.handle[event]] = self.run.memory.page_table[
-            self.run.requests.batch.handle[event]
-        ]
-        self._hold_against(taking, found, log, before, ended=True)
-        self.followed.runs += len(mine)
-        if self.run.wrong is not None:
-            self.followed.stop_ns = served_ns + 1
-            raise Stop(f"what compaction got at {served_ns / 1e9:.6f} s is not where it was")
+        self.run.memory.mem.system[S_PRESSURE] = 0
+        self._requests_until(event + 1)
+        self.run.memory.mem.system[S_PRESSURE] = 1
+        if self.run.pfn[event] >= 0:
+            compaction_run.note_served(self.run.memory.mem, z, first.order)
         return served_ns
+
+    def _take_for(self, run: Run, event: int) -> int:
+        """Let memsim make a run for a request that the trace shows to compact; return the zone."""
+        memory = self.run.memory
+        taking = _Taking(run)
+        z = self.zone_starts.index(run.zone_start)
+        request = self.run.requests.requests[int(self.run.requests.batch.request[event])]
+        row = np.array(request_row(request, memory.tables, memory.setup.mechanism), np.int64)
+        priority = PRIO_SYNC_LIGHT if run.events[0][4] else PRIO_ASYNC
+        before = memory.page_table.copy()
+        result = compaction_run.begin_direct(
+            memory.mem, memory.tables, row, 0, z, run.order, priority
+        )
+        self._compare(taking, before)
+        while result == COMPACT_CONTINUE:
+            memory.mem.system[S_COMPACT + CC_CAPTURE] = 0
+            self._requests_before(taking.next_time)
+            memory.mem.system[S_COMPACT + CC_CAPTURE] = 1
+            before = memory.page_table.copy()
+            result = compaction_run.step(memory.mem, memory.tables)
+            self._compare(taking, before)
+        before = memory.page_table.copy()
+        captured = compaction_run.end_direct(memory.mem, result)
+        self._compare(taking, before, ended=True)
+        self.followed.runs += 1
+        if captured >= 0:
+            self._stop(run, -1, "a request's run captures a block")
+        return z
 
     # --- runs -------------------------------------------------------------------------------
 

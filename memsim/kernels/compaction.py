@@ -243,10 +243,9 @@ def set_scanners(m: Mem) -> None:
 @inline
 def trace_run(m: Mem, event: int, last: int) -> None:
     """Log the begin or the end of a run, with its mode or its result."""
-    pfn = control(m, CC_MIGRATE_PFN)
-    free_pfn = control(m, CC_FREE_PFN)
-    z = control(m, CC_ZONE)
-    log_event(m, LOG_COMPACTION, pfn, event, free_pfn, z, control(m, CC_ORDER), last)
+    pfn, free_pfn = control(m, CC_MIGRATE_PFN), control(m, CC_FREE_PFN)
+    z, order = control(m, CC_ZONE), control(m, CC_ORDER)
+    log_event(m, LOG_COMPACTION, pfn, event, free_pfn, z, order, last)
 
 
 @helper
@@ -264,11 +263,9 @@ def compact_zone(m: Mem, tables: PolicyTables) -> int:
 @helper
 def may_compact(m: Mem) -> int:
     """Say CONTINUE if the run makes sense, else what came of it."""
-    alloc_flags = control(m, CC_ALLOC_FLAGS)
-    highest_zone = control(m, CC_HIGHEST_ZONE)
-    return compaction_suitable(
-        m, control(m, CC_ZONE), control(m, CC_ORDER), alloc_flags, highest_zone
-    )
+    z, order = control(m, CC_ZONE), control(m, CC_ORDER)
+    flags, highest_zone = control(m, CC_ALLOC_FLAGS), control(m, CC_HIGHEST_ZONE)
+    return compaction_suitable(m, z, order, flags, highest_zone)
 
 
 @helper
@@ -347,10 +344,10 @@ def run_cost(m: Mem) -> int:
 
 
 @helper
-def compact_zone_order(
+def new_direct_control(
     m: Mem, tables: PolicyTables, z: int, ac: AllocContext, alloc_flags: int, priority: int
-) -> int:
-    """Compact a zone for a request, which waits; what it gets is CC_CAPTURED."""
+) -> None:
+    """Begin a run on behalf of a request."""
     mode = MIGRATE_ASYNC if priority == PRIO_ASYNC else MIGRATE_SYNC_LIGHT
     full = 1 if priority == PRIO_SYNC_FULL else 0
     new_control(m, tables, z, ac.order, mode, ac.cpu)
@@ -363,6 +360,14 @@ def compact_zone_order(
     control_set(m, CC_IGNORE_SKIP_HINT, full)
     control_set(m, CC_IGNORE_BLOCK_SUITABLE, full)
     control_set(m, CC_CAPTURE, 1)
+
+
+@helper
+def compact_zone_order(
+    m: Mem, tables: PolicyTables, z: int, ac: AllocContext, alloc_flags: int, priority: int
+) -> int:
+    """Compact a zone for a request, which waits; what it gets is CC_CAPTURED."""
+    new_direct_control(m, tables, z, ac, alloc_flags, priority)
     result = compact_zone(m, tables)
     control_set(m, CC_CAPTURE, 0)
     book_stall(m, run_cost(m))

@@ -7,25 +7,52 @@ compact_nodes).
 
 from __future__ import annotations
 
-from memsim.kernels._jit import kernel
+import numpy as np
+from numpy.typing import NDArray
+
+from memsim.kernels._jit import kernel, ptr
 from memsim.kernels.compact_control import (
+    CC_CAPTURE,
+    CC_CAPTURED,
     CC_HIGHEST_ZONE,
     CC_IGNORE_SKIP_HINT,
+    CC_MODE,
     CC_ORDER,
     CC_PROACTIVE,
     CC_WHOLE_ZONE,
+    CC_ZONE,
+    MIGRATE_ASYNC,
     WHOLE_MEMORY,
     control,
     control_set,
     new_control,
 )
-from memsim.kernels.compaction import begin_run, end_run, may_compact, step_run
+from memsim.kernels.compaction import begin_run, end_run, may_compact, new_direct_control, step_run
+from memsim.kernels.compaction_skip import compact_set
 from memsim.kernels.compaction_suitable import (
+    COMPACT_COMPLETE,
     COMPACT_CONTINUE,
+    COMPACT_PARTIAL_SKIPPED,
+    COMPACT_SUCCESS,
+    compaction_defer_reset,
+    compaction_deferred,
+    defer_compaction,
 )
+from memsim.kernels.events import alloc_context
 from memsim.kernels.kcompactd import node_cpu, note_result
-from memsim.kernels.layout import Z_NODE, Z_TYPE, Mem, pointers, zone_get
+from memsim.kernels.layout import (
+    COMPACT_BLOCKSKIP_FLUSH,
+    REQUEST_FIELDS,
+    Z_NODE,
+    Z_TYPE,
+    Mem,
+    pointers,
+    zone_get,
+)
 from memsim.kernels.placement import PolicyTables, policy_pointers
+from memsim.kernels.slowpath import gfp_to_alloc_flags
+
+MET = (COMPACT_COMPLETE, COMPACT_PARTIAL_SKIPPED)
 
 
 @kernel
@@ -37,6 +64,8 @@ def begin(mem: Mem, policy: PolicyTables, z: int, order: int, mode: int, proacti
     m = pointers(mem)
     tables = policy_pointers(policy)
     whole = 1 if order == WHOLE_MEMORY else 0
+    if whole == 0:
+        compaction_deferred(m, z, order)
     new_control(m, tables, z, order, mode, node_cpu(m, zone_get(m, z, Z_NODE)))
     control_set(m, CC_HIGHEST_ZONE, zone_get(m, z, Z_TYPE))
     control_set(m, CC_WHOLE_ZONE, whole)
@@ -44,6 +73,49 @@ def begin(mem: Mem, policy: PolicyTables, z: int, order: int, mode: int, proacti
     control_set(m, CC_PROACTIVE, proactive)
     result = may_compact(m)
     return begin_run(m, tables) if result == COMPACT_CONTINUE else result
+
+
+@kernel
+def begin_direct(
+    mem: Mem,
+    policy: PolicyTables,
+    requests: NDArray[np.int64],
+    request: int,
+    z: int,
+    order: int,
+    priority: int,
+) -> int:
+    """Begin a run over a zone on behalf of a request, a row of ``requests``; see ``begin``."""
+    m = pointers(mem)
+    tables = policy_pointers(policy)
+    cpu = node_cpu(m, zone_get(m, z, Z_NODE))
+    ac = alloc_context(m, ptr(requests), request * REQUEST_FIELDS, order, cpu)
+    compaction_deferred(m, z, order)
+    new_direct_control(m, tables, z, ac, gfp_to_alloc_flags(ac), priority)
+    result = may_compact(m)
+    return begin_run(m, tables) if result == COMPACT_CONTINUE else result
+
+
+@kernel
+def end_direct(mem: Mem, result: int) -> int:
+    """End a request's run with its result; return the block that was captured, or -1."""
+    m = pointers(mem)
+    end_run(m, result)
+    control_set(m, CC_CAPTURE, 0)
+    z, order = control(m, CC_ZONE), control(m, CC_ORDER)
+    if result == COMPACT_SUCCESS:
+        compaction_defer_reset(m, z, order, False)
+    elif control(m, CC_MODE) != MIGRATE_ASYNC and result in MET:
+        defer_compaction(m, z, order)
+    return control(m, CC_CAPTURED)
+
+
+@kernel
+def note_served(mem: Mem, z: int, order: int) -> None:
+    """Forget a zone's failures: a request that compacted has got its block there."""
+    m = pointers(mem)
+    compact_set(m, z, COMPACT_BLOCKSKIP_FLUSH, 0)
+    compaction_defer_reset(m, z, order, True)
 
 
 @kernel
