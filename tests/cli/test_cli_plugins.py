@@ -74,7 +74,8 @@ def test_lists_and_the_schema_know_plugins(desk):
         (desk / f"{name}.py").write_text(text)
     files = [part for name in ("pol", "work", "met", "tra") for part in ("--plugin", f"{name}.py")]
     assert "pol       Treat all alike." in memsim("list", "policies", *files).stdout
-    assert "work        Ask for ten pages" in memsim("list", "workloads", *files).stdout
+    listed = memsim("list", "workloads", *files).stdout
+    assert any(line.split()[:4] == ["work", "Ask", "for", "ten"] for line in listed.splitlines())
     assert "met.zones" in memsim("list", "metrics", *files).stdout
     assert "tra " in memsim("list", "traces", *files).stdout
     schema = json.loads(memsim("schema", *files).stdout)

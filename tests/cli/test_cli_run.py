@@ -42,8 +42,8 @@ def test_the_answer_comes_first_then_files_then_conditions(desk):
     (folder,) = (desk / "results/small").iterdir()
     names = {p.name for p in folder.iterdir()}
     assert names == {
-        "trials.csv", "high_order.csv", "vmstat.csv", "timeline.parquet", "scenario.yaml",
-        "manifest.json", "scenario.json",
+        "trials.csv", "high_order.csv", "oom.csv", "vmstat.csv", "timeline.parquet",
+        "scenario.yaml", "manifest.json", "scenario.json",
     }  # fmt: skip
 
 
