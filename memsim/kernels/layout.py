@@ -31,8 +31,7 @@ FREE_ORDER_MASK = 0xF
 """Order + 1 of the free block that this page heads, 0 if it heads none."""
 TYPE_SHIFT = 4
 TYPE_MASK = 0x7 << TYPE_SHIFT
-"""Migratetype: of the list it stands on (free head), it is returned to (head on a per-CPU list),
-or it was taken from (allocated head)."""
+"""Of the list a head stands on (free), is returned to (per-CPU list), was taken from (allocated)."""
 PAGE_PCP = 1 << 7
 """Heads a block on a per-CPU list."""
 PAGE_ALLOCATED = 1 << 8
@@ -124,7 +123,6 @@ Z_LRU = Z_NUMA + 5
 Z_NR_ISOLATED = Z_LRU + NR_LRU_LISTS
 """Isolated pages: anonymous ones, then those of files."""
 Z_NR_DIRTY = Z_NR_ISOLATED + 2
-"""Dirty pages of files."""
 Z_NR_WRITEBACK = Z_NR_DIRTY + 1
 Z_NR_MAPPED = Z_NR_WRITEBACK + 1
 """Mapped pages, anonymous or of files."""
