@@ -31,7 +31,7 @@ FREE_ORDER_MASK = 0xF
 """Order + 1 of the free block that this page heads, 0 if it heads none."""
 TYPE_SHIFT = 4
 TYPE_MASK = 0x7 << TYPE_SHIFT
-"""Of the list a head stands on (free), is returned to (per-CPU list), was taken from (allocated)."""
+"""Of the list that a head stands on (free), returns to (per-CPU) or was taken from (allocated)."""
 PAGE_PCP = 1 << 7
 """Heads a block on a per-CPU list."""
 PAGE_ALLOCATED = 1 << 8
