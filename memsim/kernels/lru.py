@@ -106,9 +106,3 @@ def lru_del(m: Mem, pfn: int) -> None:
 def lru_tail(m: Mem, head: int) -> int:
     """Return the oldest entry of the list with this head; the head itself if it is empty."""
     return int(m.lru_links[2 * head + 1])
-
-
-@inline
-def lru_before(m: Mem, entry: int) -> int:
-    """Return the entry that is one younger."""
-    return int(m.lru_links[2 * entry + 1])

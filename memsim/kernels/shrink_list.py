@@ -267,7 +267,7 @@ def page_fate(m: Mem, sc: int, pfn: int) -> int:
         return KEEP
     if state & PAGE_WRITEBACK:
         return under_writeback(m, sc, pfn, pages)
-    if state & PAGE_DIRTY:
+    if state & PAGE_DIRTY and not state & PAGE_ANON:
         sc_add(m, sc, SC_UNQUEUED_DIRTY, pages)
     references = page_check_references(m, pfn)
     if references in (KEEP, ACTIVATE):

@@ -320,6 +320,14 @@ def alloc_pages_slowpath(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
     return pfn
 
 
+@inline
+def retries(ac: AllocContext) -> bool:
+    """Say whether a request begins anew where one round has not helped (spec 5.5 steps 8, 9)."""
+    if ac.order <= PAGE_ALLOC_COSTLY_ORDER:
+        return not ac.flags & REQ_NORETRY
+    return ac.flags & (REQ_NORETRY | REQ_RETRY_MAYFAIL | REQ_IO) == REQ_RETRY_MAYFAIL | REQ_IO
+
+
 @helper
 def alloc_pages_with_effort(
     m: Mem, tables: PolicyTables, ac: AllocContext, alloc_flags: int
@@ -351,25 +359,23 @@ def alloc_pages_with_effort(
         if pfn >= 0:
             return pfn, result
         pfn, result = alloc_pages_direct_compact(m, tables, ac, alloc_flags, priority)
-        if pfn >= 0 or ac.flags & REQ_NORETRY:
+        if pfn >= 0:
             return pfn, result
-        may_compact = ac.flags & REQ_IO
-        if costly and not (may_compact and ac.flags & REQ_RETRY_MAYFAIL):
-            return -1, result
-        no_progress_loops = (
-            0 if progress > 0 and ac.order <= PAGE_ALLOC_COSTLY_ORDER else no_progress_loops + 1
-        )
-        if should_reclaim_retry(m, ac, alloc_flags, no_progress_loops):
-            log_step(m, STEP_RETRY, RETRY_RECLAIM, no_progress_loops, compact_retries, priority)
-            continue
-        if progress > 0 and may_compact:
-            retry, priority, compact_retries = should_compact_retry(
-                m, ac, alloc_flags, result, priority, compact_retries
-            )
-            if retry:
-                log_step(m, STEP_RETRY, RETRY_COMPACT, no_progress_loops, compact_retries, priority)
+        no_progress_loops = 0 if progress > 0 and not costly else no_progress_loops + 1
+        if retries(ac):
+            if should_reclaim_retry(m, ac, alloc_flags, no_progress_loops):
+                log_step(m, STEP_RETRY, RETRY_RECLAIM, no_progress_loops, compact_retries, priority)
                 continue
-        pfn = alloc_pages_may_oom(m, tables, ac)
+            if progress > 0 and ac.flags & REQ_IO:
+                retry, priority, compact_retries = should_compact_retry(
+                    m, ac, alloc_flags, result, priority, compact_retries
+                )
+                if retry:
+                    log_step(
+                        m, STEP_RETRY, RETRY_COMPACT, no_progress_loops, compact_retries, priority
+                    )
+                    continue
+            pfn = alloc_pages_may_oom(m, tables, ac)
         if pfn != -1 or not ac.flags & REQ_NOFAIL:
             return pfn, result
         pfn = walk_again(m, tables, ac, alloc_flags | ALLOC_MIN_RESERVE)

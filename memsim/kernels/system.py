@@ -38,7 +38,6 @@ N_KCOMPACTD_ORDER = 17
 N_KCOMPACTD_HIGHEST_ZONE = 18
 N_PROACTIVE_DUE = 19
 """When proactive compaction looks at the node's score next."""
-N_PROACTIVE_DEFER = 20
 N_KCOMPACTD = 21
 """Eight more fields of kcompactd's own."""
 PROACTIVE_INTERVAL_NS = 500_000_000
@@ -111,8 +110,6 @@ S_DIRTY_BACKGROUND = 36
 S_FLUSHER_DUE = 37
 S_FLUSH_BEFORE = 38
 """The flusher writes what became dirty before this instant, whatever its age."""
-S_OWN = 39
-"""From here on fields that only one module uses."""
 S_TOTAL_MEMORY = 48
 """2.6.14: pages above the high marks of all zones, the whole that shares are taken of."""
 S_PAGE_CLUSTER = 49

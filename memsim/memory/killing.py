@@ -31,7 +31,9 @@ def holding(memory: Memory, first: int, stop: int) -> Holding:
     """Count what the handles [first, stop) hold in memory, and in swap only."""
     entries = memory.page_table[first:stop]
     swapped = (entries < 0) & (entries != L.GONE)
-    return Holding(int((1 << _orders(memory, entries)).sum()), int(swapped.sum()))
+    owners = memory.mem.swap_map[(memory.mem.swap_map > first) & (memory.mem.swap_map <= stop)]
+    slots = int(np.count_nonzero(swapped[owners - 1 - first]))
+    return Holding(int((1 << _orders(memory, entries)).sum()), slots)
 
 
 def oom_badness(memory: Memory, held: Holding, oom_score_adj: int) -> int:

@@ -402,7 +402,7 @@ class NaiveReclaim:
                 page.reclaim = True
                 scan.met_writeback += 1
             return "activate"
-        scan.met_dirty += page.dirty
+        scan.met_dirty += page.dirty and not page.anon
         was, page.referenced = page.referenced, False
         used, page.young = page.mapped and page.young, False
         if used:

@@ -13,6 +13,7 @@ from memsim.kernels.scan_control import (
     SC_MAY_WRITE,
     SC_NR,
     SC_PRIORITY,
+    SC_UNQUEUED_DIRTY,
     direct_control,
     kswapd_control,
 )
@@ -150,3 +151,12 @@ def test_7_3_kswapd_writes_a_page_of_a_file_only_where_all_are_dirty(
     assert page_fate(mem, sc, 7) == fate
     assert bool(mem.state[7] & L.PAGE_WRITEBACK) == bool(written)
     assert mem.system[S.S_WRITEBACK_LENGTH] == written
+
+
+@pytest.mark.parametrize(("kind", "counted"), [(0, 1), (L.PAGE_ANON | L.PAGE_SWAPCACHE, 0)])
+def test_7_3_only_pages_of_files_are_dirty_for_the_flusher(kind, counted):
+    mem = machine(0, swap=8).mem
+    sc = kswapd_control(0)
+    mem.state[7] = L.PAGE_ALLOCATED | L.PAGE_LRU | L.PAGE_DIRTY | kind
+    page_fate(mem, sc, 7)
+    assert mem.nodes[sc + SC_UNQUEUED_DIRTY] == counted

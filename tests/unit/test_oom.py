@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from pressure import PressedMachine
 from trials import SMALL, small
 
 from memsim.errors import InputError
+from memsim.memory.killing import holding
+from memsim.memory.setup import Pressure
 from memsim.simulate import planned_streams, simulate
 
 TWO = SMALL.replace(
@@ -41,6 +44,15 @@ def test_the_largest_workload_is_killed_and_others_go_on():
 def test_the_score_can_be_adjusted():
     result = simulate(of(-999), check=True)
     assert next(kill.victim for kill in result.oom) == "small"
+
+
+def test_a_huge_page_in_swap_counts_with_all_its_slots():
+    machine = PressedMachine(1024, pressure=Pressure(swap_slots=600))
+    cached, huge, other = machine.fill(3)
+    memory = machine.memory
+    memory.mem.swap_map[[5, *range(20, 532), 540]] = [cached + 1, *[huge + 1] * 512, other + 1]
+    memory.page_table[huge] = -21
+    assert holding(memory, cached, other) == (1, 512)
 
 
 def test_with_nobody_to_kill_requests_fail_and_the_trial_ends():

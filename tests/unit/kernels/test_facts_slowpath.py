@@ -113,6 +113,15 @@ def test_a_request_that_cannot_fail_ends_all_the_same():
     assert names(machine).count("RETRY") == 16
 
 
+@pytest.mark.parametrize(("gfp", "order"), [("GFP_KERNEL", 4), ("GFP_KERNEL|__GFP_NORETRY", 0)])
+def test_5_5_a_request_that_cannot_fail_goes_on_after_its_only_round(gfp, order):
+    machine = PressedMachine(2048, scattered(40), wmark=MARKS)
+    assert machine.ask(gfp, order).status == NOPAGE
+    assert names(machine).count("RETRY") == 0
+    assert machine.ask(f"{gfp}|__GFP_NOFAIL", order).status == NOPAGE
+    assert names(machine).count("RETRY") == 16
+
+
 def test_a_request_that_cannot_fail_takes_from_the_min_reserve():
     machine = PressedMachine(2048, scattered(100), wmark=MARKS)
     let_fail(machine.memory, True)
