@@ -139,10 +139,8 @@ Z_COMPACT = Z_NR_MAPPED + 1
     COMPACT_ORDER_FAILED,
     COMPACT_BLOCKSKIP_FLUSH,
 ) = range(9)
-Z_KSWAPD_BOOST = Z_COMPACT + 9
-"""The boost when kswapd's present run began."""
-Z_RECLAIM_ACTIVE = Z_KSWAPD_BOOST + 1
-"""1 while kswapd balances the zone (ZONE_RECLAIM_ACTIVE): per-CPU lists are kept short."""
+Z_KSWAPD_BOOST, Z_RECLAIM_ACTIVE = Z_COMPACT + 9, Z_COMPACT + 10
+"""The boost when kswapd's present run began; 1 while it balances the zone (short per-CPU lists)."""
 Z_SCAN = Z_RECLAIM_ACTIVE + 1
 """SCAN_*: what reclaim of 2.6.14 remembers of a zone."""
 (
