@@ -177,7 +177,8 @@ def fast_isolate_freepages(m: Mem) -> None:
     """Search the movable free lists for a block high up between the scanners, and take it.
 
     The first search of a run goes deeper; when it finds nothing, the free scanner goes on at the
-    highest pageblock seen, or for a direct run in the middle.
+    highest pageblock seen, or for a direct run in the middle, and takes what is free there,
+    whatever its type (capture ``frag_nogroup``: 0x10ca00 at 8.838306, an unmovable pageblock).
     """
     wanted = control(m, CC_ORDER)
     if wanted <= 0:
@@ -217,9 +218,11 @@ def fast_isolate_freepages(m: Mem) -> None:
     if found < 0:
         control_add(m, CC_FAST_SEARCH_FAIL, 1)
         if begins and highest >= min_pfn:
-            control_set(m, CC_FREE_PFN, highest)
+            found = highest
         elif begins and control(m, CC_DIRECT):
-            control_set(m, CC_FREE_PFN, min_pfn)
+            found = min_pfn
+        if found >= 0:
+            control_set(m, CC_FREE_PFN, found)
     if highest and highest >= compact_get(m, z, COMPACT_FREE_PFN):
         compact_set(m, z, COMPACT_FREE_PFN, highest - PAGEBLOCK_NR_PAGES)
     if found >= 0:

@@ -536,12 +536,13 @@ class Run:
             self.fails += 1
             self.owner.seen["search failed"] = gave_up
             if begins and highest >= middle:
-                self.free = highest
+                found = self.free = highest
             elif begins and self.direct:
-                self.free = middle
+                found = self.free = middle
         if highest and highest >= self.mine.free:
             self.mine.free = highest - BLOCK
-        if found is not None and not self.enough() and not self.windows:
+        outside = found is None or self.owner.zone_at(found) != self.z
+        if not outside and not self.enough() and not self.windows:
             start = max(found // BLOCK * BLOCK, self.zone.start)
             end = min(found // BLOCK * BLOCK + BLOCK, self.zone.end)
             if self.scan_free(start, end, 1)[0] == end:
@@ -591,12 +592,15 @@ def reset_skip_bits(owner, z):
 
 
 def sample(owner, z, pfn, lru, free):
-    """Clear a pageblock's bit if one of every 8 pages is of use; say whether it is clear."""
+    """Clear a pageblock's bit if one of every 8 pages is of use; say whether one is.
+
+    Once both ends are known, a clear bit is enough.
+    """
     zone, start = owner.zones[z], pfn // BLOCK * BLOCK
     head = owner.pages.get(start)
     if owner.zone_at(pfn) != z or (head and head.order >= 9 and "kernel" not in head.words):
         return False
-    if start // BLOCK not in owner.skip:
+    if lru and free and start // BLOCK not in owner.skip:
         return True
     if free and not lru and zone.type_of(pfn) != Mt.MOVABLE:
         return False
