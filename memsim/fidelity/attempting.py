@@ -5,13 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from memsim.kernels.system import (
-    FOREVER,
-    N_KCOMPACTD_DUE,
-    N_KSWAPD_DUE,
-    N_PROACTIVE_DUE,
-    NODE_FIELDS,
-)
+from memsim.kernels.system import FOREVER, N_PROACTIVE_DUE, NODE_FIELDS
 from memsim.kernels.vmstat import STALL_MODEL_NS
 from memsim.memory import Memory
 from memsim.mm import OP_FREE, Gfp, Status, Use, gfp_from_text
@@ -33,7 +27,6 @@ MODIFIERS = {
     "nowarn": Gfp.NOWARN,
     "nomemalloc": Gfp.NOMEMALLOC,
 }
-DAEMONS = [N_KSWAPD_DUE, N_KCOMPACTD_DUE]
 BUNCH = 4096
 """Attempts made at once where one too many does nothing."""
 
@@ -60,8 +53,6 @@ class Attempts:
     """A memory that is asked for blocks, as a kernel module asks: they are on no LRU list.
 
     One process asks: it makes its next request when the one before, with all its stalls, is done.
-    It shares the only CPU with the daemons, and a daemon that was woken goes first (capture
-    ``frag_nogroup``: from 8.824529 on kswapd and kcompactd act between any two blocks got).
     """
 
     def __init__(self, memory: Memory) -> None:
@@ -116,14 +107,4 @@ class Attempts:
             np.full(n, self.now, np.int64),
         )
         self.now += int(self.memory.mem.events[STALL_MODEL_NS]) - stalled
-        self._let_daemons_work()
         return outcome.status
-
-    def _let_daemons_work(self) -> None:
-        """Let time go on until kswapd and kcompactd are asleep."""
-        nodes = self.memory.mem.nodes.reshape(-1, NODE_FIELDS)
-        due = int(nodes[:, DAEMONS].min())
-        while due != FOREVER:
-            self.now = max(self.now, due)
-            self.memory.advance(self.now)
-            due = int(nodes[:, DAEMONS].min())

@@ -214,7 +214,9 @@ def repeat(snapshot: Snapshot, steps: Sequence[Step], turn: int | None) -> tuple
     """
     grouped = not snapshot.state.group_by_mobility_disabled
     tables: PolicyTables = (mobility if grouped else none).Policy().tables(LINUX_6_1)
-    memory = restore(snapshot.state, tables, pages=snapshot.pages, pressure=Pressure())
+    memory = restore(
+        snapshot.state, tables, pages=snapshot.pages, pressure=Pressure(shared_cpu=True)
+    )
     attempts = Attempts(memory)
     attempts.put_off_kcompactd()
     got = []

@@ -14,6 +14,7 @@ from memsim.kernels.layout import Mem
 from memsim.kernels.page_io import device_due, end_writes
 from memsim.kernels.placement import PolicyTables
 from memsim.kernels.system import (
+    FOREVER,
     N_KCOMPACTD_DUE,
     N_KSWAPD_DUE,
     N_PROACTIVE_DUE,
@@ -21,7 +22,10 @@ from memsim.kernels.system import (
     S_FLUSHER_DUE,
     S_NEXT_DUE,
     S_NOW,
+    S_SHARED_CPU,
     S_STALL,
+    book_stall,
+    clock,
 )
 
 DEVICE, KSWAPD, KCOMPACTD, PROACTIVE, FLUSHER = range(5)
@@ -75,6 +79,33 @@ def carry_out_due(m: Mem, tables: PolicyTables, now: int) -> None:
     m.system[S_NOW], m.system[S_STALL] = time, stall
 
 
+@helper
+def let_daemons_go_first(m: Mem, tables: PolicyTables) -> None:
+    """Where there is one CPU for all, let the request at hand wait until the daemons sleep.
+
+    The capture ``frag_nogroup`` shows it (from 8.824529 on): between any two blocks that a process
+    gets kswapd and kcompactd are woken, act and sleep.
+    """
+    if int(m.system[S_SHARED_CPU]) == 0:
+        return
+    due = daemons_due(m)
+    while due != FOREVER:
+        if due > clock(m):
+            book_stall(m, due - clock(m))
+        carry_out_due(m, tables, clock(m))
+        due = daemons_due(m)
+
+
+@helper
+def daemons_due(m: Mem) -> int:
+    """Return when kswapd or kcompactd of some node acts next, FOREVER where all sleep."""
+    due = FOREVER
+    for node in range(m.nr_nodes):
+        at = node * NODE_FIELDS
+        due = min(due, int(m.nodes[at + N_KSWAPD_DUE]), int(m.nodes[at + N_KCOMPACTD_DUE]))
+    return due
+
+
 @inline
 def begin_event(m: Mem, tables: PolicyTables, now: int) -> None:
     """Let time come to the instant of an event; the world does what was due until then."""
@@ -82,3 +113,4 @@ def begin_event(m: Mem, tables: PolicyTables, now: int) -> None:
     m.system[S_STALL] = 0
     if int(m.system[S_NEXT_DUE]) <= now:
         carry_out_due(m, tables, now)
+        let_daemons_go_first(m, tables)

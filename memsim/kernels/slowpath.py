@@ -13,6 +13,7 @@ from memsim.kernels.compaction_suitable import (
     COMPACT_SKIPPED,
     compaction_defer_reset,
 )
+from memsim.kernels.daemons import let_daemons_go_first
 from memsim.kernels.fallback import (
     ALLOC_CMA,
     ALLOC_HIGHATOMIC,
@@ -340,6 +341,7 @@ def alloc_pages_with_effort(
     result = COMPACT_SKIPPED
     costly = ac.order > PAGE_ALLOC_COSTLY_ORDER
     if compacts_first(ac):
+        let_daemons_go_first(m, tables)
         pfn, result = alloc_pages_direct_compact(m, tables, ac, alloc_flags, PRIO_ASYNC)
         if pfn >= 0:
             return pfn, result

@@ -116,6 +116,8 @@ S_PAGE_CLUSTER = 49
 """2.6.14: slots that are read from swap together."""
 S_OWN_2005 = 50
 """From here on fields that only one module of 2.6.14 uses."""
+S_SHARED_CPU = 62
+"""1: daemons share the requesters' only CPU, and one that is woken goes first."""
 S_MAY_MIX = 63
 """1: policy ``ideal`` lets types into each other's pageblocks, for there is nothing else left."""
 S_COMPACT = 64

@@ -15,7 +15,7 @@ from memsim.kernels.compaction_suitable import (
     COMPACT_SUCCESS,
     compaction_suitable,
 )
-from memsim.kernels.daemons import carry_out_due
+from memsim.kernels.daemons import carry_out_due, let_daemons_go_first
 from memsim.kernels.kcompactd import wakeup_kcompactd
 from memsim.kernels.kswapd import THROTTLE_NS, THROTTLE_WRITES
 from memsim.kernels.layout import (
@@ -145,6 +145,7 @@ def try_to_free_pages(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
     # While the request compacted, kswapd has gone to sleep and cleared the skip bits: in capture
     # frag (19.474063 to 19.475020) its second compaction begins anew and gets a block.
     carry_out_due(m, tables, clock(m))
+    let_daemons_go_first(m, tables)
     sc = direct_control(m)
     m.events[ALLOCSTALL] += 1
     sc_set(m, sc, SC_KSWAPD, 0)

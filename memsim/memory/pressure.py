@@ -121,6 +121,7 @@ def _system_row(setup: MachineSetup, first_look: int) -> NDArray[np.int64]:
         (S.S_RECLAIM_NS, p.reclaim_ns),
         (S.S_MIGRATE_NS, p.migrate_ns),
         (S.S_SLAB_OBJECTS, p.slab_objects),
+        (S.S_SHARED_CPU, p.shared_cpu),
     ):
         row[field] = value
     return row

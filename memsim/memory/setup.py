@@ -94,6 +94,8 @@ class Pressure:
     migrate_ns: int = 1_100
     slab_objects: int = 20
     """Objects on a page of reclaimable slab."""
+    shared_cpu: bool = False
+    """kswapd and kcompactd share the requesters' only CPU: a request waits until they sleep."""
 
 
 @dataclass(frozen=True)
