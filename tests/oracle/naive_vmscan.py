@@ -533,7 +533,7 @@ class NaiveReclaim:
                     urgent = scan.priority < 10 or self.congested()
                     waits = scan.immediate or (vain and urgent)
                     yield self.step(scan, min(self.writes_end(), self.clock + WAIT) if waits else 0)
-            self.failures += not self.balanced(scan.highest) and scan.reclaimed == 0
+            self.failures += scan.priority < 1 and scan.reclaimed == 0
             if self.balanced(self.wanted_highest) or self.failures >= 16:
                 self.only_dirty = self.only_writeback = False
                 self.wanted_highest = 0
