@@ -64,10 +64,8 @@ def _of_pages(flags: NDArray[np.uint64], pfns: NDArray[np.int64]) -> NDArray[np.
 def _user_state(flags: NDArray[np.uint64]) -> NDArray[np.int32]:
     """Say which PAGE_* bits pages have, 0 for what is on no LRU list.
 
-    Pages of users on their way to a list count as there. A page of a file system's own that is not
-    up to date is in use (capture ``frag``: those at 0x101c56 and 0x101ccf fail whenever they are to
-    be moved; ``frag_nogroup``: 18 of 29 are never reclaimed). A page that is on no free list, but
-    is free where the flags were read later, is one that compaction moved away in between.
+    Pages of users on their way to a list count as there. A page that is on no free list, but is
+    free where the flags were read later, is one that compaction moved away in between.
     """
     large = flags & (kpf.COMPOUND_HEAD | kpf.COMPOUND_TAIL | kpf.SLAB) != 0
     kernels = flags & (kpf.RESERVED | kpf.NOPAGE) != 0
@@ -75,8 +73,6 @@ def _user_state(flags: NDArray[np.uint64]) -> NDArray[np.int32]:
     page = np.zeros(len(flags), np.int32)
     for seen, mark in COPIED:
         page |= np.where(flags & seen != 0, mark, 0).astype(np.int32)
-    busy = (flags & kpf.PRIVATE != 0) & (flags & (kpf.UPTODATE | kpf.ANON) == 0)
-    page |= np.where(busy, L.PAGE_PINNED, 0).astype(np.int32)
     page = np.where(user, page | L.PAGE_LRU, 0)
     moved_away = flags & kpf.BUDDY != 0
     marked: NDArray[np.int32] = np.where(moved_away, USER, page).astype(np.int32)

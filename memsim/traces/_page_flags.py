@@ -17,7 +17,6 @@ WORD = np.dtype("<u8")
 CHUNK_BYTES = 8 << 20
 (
     REFERENCED,
-    UPTODATE,
     DIRTY,
     LRU,
     ACTIVE,
@@ -34,9 +33,8 @@ CHUNK_BYTES = 8 << 20
     NOPAGE,
     RESERVED,
     MLOCKED,
-    PRIVATE,
-) = (1 << bit for bit in (2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 14, 15, 16, 17, 18, 20, 32, 33, 35))
-"""KPF_* as masks; from RESERVED on they are the kernel hackers' bits."""
+) = (1 << bit for bit in (2, 4, 5, 6, 7, 8, 10, 11, 12, 14, 15, 16, 17, 18, 20, 32, 33))
+"""KPF_* as masks; RESERVED and MLOCKED are the kernel hackers' bits."""
 
 
 def read_page_flags(path: Path) -> NDArray[np.uint64]:

@@ -282,13 +282,13 @@ def test_marks_go_where_a_sample_finds_work():
 
 def test_scanners_begin_anew_where_there_is_work_not_where_no_mark_is():
     """``frag``, 19.102307: 0x101800 and 0x1169ff, though pageblocks beyond had no mark."""
-    memory = machine([zone(1024, 8192)], {1024: (1024, "kernel"), 2048: (512, "anon")})
+    runs = {1024: (1024, "kernel"), 2048: (512, "anon"), 6656: (1536, "kernel")}
+    memory = machine([zone(1024, 8192)], runs)
     m = memory.mem
-    m.pageblocks[14:] = int(U)
     m.zones[L.Z_COMPACT + L.COMPACT_BLOCKSKIP_FLUSH] = 1
     reset_isolation_suitable(m, 0)
     assert cached(memory, L.COMPACT_INIT_MIGRATE_PFN) == 2048
-    assert cached(memory, L.COMPACT_INIT_FREE_PFN) == 8191 - 1024
+    assert cached(memory, L.COMPACT_INIT_FREE_PFN) == 8191 - 3 * 512
 
 
 # 6.6
