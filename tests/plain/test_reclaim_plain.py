@@ -5,6 +5,7 @@ import pytest
 
 from memsim.kernels import layout as L
 from memsim.kernels import system as S
+from memsim.kernels.lru import lru_add
 from memsim.kernels.lru_balance import inactive_is_low, scan_fractions
 from memsim.kernels.scan_control import (
     SC_HIGHEST_ZONE,
@@ -17,7 +18,7 @@ from memsim.kernels.scan_control import (
     direct_control,
     kswapd_control,
 )
-from memsim.kernels.shrink_list import ACTIVATE, KEEP, page_fate
+from memsim.kernels.shrink_list import ACTIVATE, KEEP, isolate_lru_pages, page_fate
 from memsim.kernels.shrink_node import begin_node
 from memsim.kernels.swapfile import get_swap_pages, swap_free
 from memsim.kernels.wakeup import pgdat_balanced
@@ -160,3 +161,14 @@ def test_7_3_only_pages_of_files_are_dirty_for_the_flusher(kind, counted):
     mem.state[7] = L.PAGE_ALLOCATED | L.PAGE_LRU | L.PAGE_DIRTY | kind
     page_fate(mem, sc, 7)
     assert mem.nodes[sc + SC_UNQUEUED_DIRTY] == counted
+
+
+def test_a_large_block_counts_with_all_its_pages_in_a_batch():
+    memory = machine(0)
+    mem, sc = memory.mem, direct_control(memory.mem)
+    mem.nodes[sc + SC_HIGHEST_ZONE] = ZoneType.NORMAL
+    for pfn in (0, 512):
+        mem.state[pfn] = L.PAGE_ALLOCATED | L.PAGE_LRU | L.PAGE_ANON | 9 << L.ORDER_SHIFT
+        lru_add(mem, pfn)
+    assert isolate_lru_pages(mem, sc, L.LRU_INACTIVE_ANON, 32) == 512
+    assert memory.lru_list(0, L.LRU_INACTIVE_ANON).tolist() == [512]
