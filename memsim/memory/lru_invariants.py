@@ -14,6 +14,8 @@ from memsim.mm import MAX_PAGE_ORDER
 if TYPE_CHECKING:
     from memsim.memory import Memory
 
+NO_LIST = -1
+
 
 class Heads(NamedTuple):
     """Heads of allocated blocks, one entry each."""
@@ -64,19 +66,21 @@ def _lists(memory: Memory, heads: Heads) -> Iterator[str]:
     per_zone = memory.mem.lru_per_zone
     owner_of = np.array([z if per_zone else zone.node for z, zone in enumerate(zones)])
     listed = heads.where(heads.state & (L.PAGE_LRU | L.PAGE_SLAB) != 0)
-    wanted = L.NR_LRU_LISTS * owner_of[listed.zone] + kinds_of(memory, listed.state)
-    seen = np.zeros(memory.nr_pages, np.int64)
+    said = np.full(memory.nr_pages, NO_LIST)
+    said[listed.pfn] = L.NR_LRU_LISTS * owner_of[listed.zone] + kinds_of(memory, listed.state)
+    stands = np.full(memory.nr_pages, NO_LIST)
+    count = 0
     for owner in sorted(set(owner_of.tolist())):
         for kind in range(L.NR_LRU_LISTS):
             entries = memory.lru_list(owner, kind).astype(np.int64)
             yield from _links(memory, owner, kind, entries)
-            np.add.at(seen, entries, 1)
-            mine = listed.pfn[wanted == L.NR_LRU_LISTS * owner + kind]
-            strangers = np.setxor1d(entries, mine)
-            if len(strangers):
-                yield f"LRU list {kind} of {owner} and the state of {strangers[0]:#x} differ"
-    if np.any(seen > 1):
-        yield f"{int(np.argmax(seen)):#x} is on the LRU lists {seen.max()} times"
+            stands[entries] = L.NR_LRU_LISTS * owner + kind
+            count += len(entries)
+    if np.count_nonzero(stands != NO_LIST) != count:
+        yield "a page is on the LRU lists more than once"
+    strangers = np.flatnonzero(stands != said)
+    if len(strangers):
+        yield f"{strangers[0]:#x} stands on another LRU list than its state says"
     for z in range(len(zones)):
         yield from _lru_counts(memory, z, listed)
 
