@@ -82,7 +82,7 @@ def _machine(profile: str, policy: str) -> tuple[Memory, int]:
     kernel = KERNELS[PROFILES[profile].mechanism]
     setup = small_machine(PROFILES[profile], kernel)
     pages = sum(zone.managed for zone in setup.zones)
-    setup = replace(setup, pressure=Pressure(swap_slots=pages))
+    setup = replace(setup, pressure=Pressure(swap_slots=pages, swappiness=100))
     memory = Memory(setup, plugins.build("policies", policy, {}).tables(kernel))
     for z, zone in enumerate(setup.zones):
         memory.free_boot_range(z, zone.start_pfn, zone.end_pfn)

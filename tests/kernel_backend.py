@@ -121,7 +121,7 @@ class KernelMachine:
                 events.append((KINDS[kind], pfn, order, mt, rest[0]))
             elif kind == trace_log.LOG_PCPU_DRAIN:
                 events.append((KINDS[kind], pfn, order, mt))
-            else:
+            elif kind == trace_log.LOG_EXTFRAG:
                 fallback_order, fallback_mt, owns = rest
                 events.append((KINDS[kind], pfn, order, fallback_order, mt, fallback_mt, owns))
         return events

@@ -112,7 +112,7 @@ def test_a_series_ends_at_the_first_failure_of_each_order():
 
 
 def test_a_full_machine_says_why_it_refuses_probes():
-    full = small(SMALL.replace("anon: 2MiB", "anon: 64MiB"))
+    full = small(SMALL.replace("anon: 2MiB", "anon: 64MiB, oom_score_adj: -1000"))
     rows = simulate(first(full)).high_order
     refused = [r for r in rows if r.order == 9 and r.time_ns == 100_000_000 and not r.zone]
     assert [dict(zip(REASONS, r.why_not, strict=True)) for r in refused] == [
