@@ -39,7 +39,7 @@ OPEN = {"kc_r8", "frag", "frag_nogroup"}
 
 
 def judged_captures():
-    mark = pytest.mark.xfail(reason="steps are out of their bounds, see memsim fidelity")
+    mark = pytest.mark.xfail(strict=True, reason="out of bounds: see memsim fidelity")
     return [
         pytest.param(path, id=path.name, marks=[mark] if path.name in OPEN else [])
         for path in CAPTURES
