@@ -39,6 +39,7 @@ def mark_before(
     else:
         of_page = _of_pages(flags, pfns)
         page = _user_state(of_page)
+        page[_left_meanwhile(memory, z, flags, pfns)] = USER
         slab = (of_page & kpf.SLAB != 0) & (kinds == Migratetype.RECLAIMABLE)
         mobility = np.where(slab, Migratetype.RECLAIMABLE, Migratetype.UNMOVABLE)
         mobility = np.where(page & L.PAGE_LRU, Migratetype.MOVABLE, mobility)
@@ -55,6 +56,32 @@ def mark_before(
     memory.add_zone_field(z, L.Z_NR_MAPPED, int(np.count_nonzero(page & L.PAGE_MAPPED)))
 
 
+def _left_meanwhile(
+    memory: Memory, z: int, flags: NDArray[np.uint64], pfns: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Say which allocated pages (n,) compaction had emptied when the flags were read, later.
+
+    What it had filled by then is free in the lists, but on the LRU. As many pages were left: those
+    that are free by then, and, on per-CPU lists and so without any flag, the next ones of movable
+    pageblocks that it has emptied (capture ``kc_r8``).
+    """
+    of_page = _of_pages(flags, pfns)
+    freed: NDArray[np.bool_] = of_page & kpf.BUDDY != 0
+    if not freed.any():
+        return freed
+    first, last = memory.setup.zones[z].start_pfn, memory.setup.zones[z].end_pfn
+    zone = np.arange(first, min(last, len(flags)))
+    filled = np.setdiff1d(zone[flags[zone] & kpf.LRU != 0], pfns)
+    block = pfns >> PAGEBLOCK_ORDER
+    silent = (of_page == 0) & (block >= block[freed].min())
+    silent &= memory.mem.pageblocks[block] == Migratetype.MOVABLE
+    silent &= ~np.isin(block, block[of_page & kpf.LRU != 0])
+    before = np.cumsum(silent) - silent
+    in_block = before[np.searchsorted(block, block)]
+    left: NDArray[np.bool_] = freed | (silent & (in_block < len(filled) - np.count_nonzero(freed)))
+    return left
+
+
 def _of_pages(flags: NDArray[np.uint64], pfns: NDArray[np.int64]) -> NDArray[np.uint64]:
     """Return the flags of these pages; of a page beyond the file that it is none."""
     known = np.minimum(pfns, len(flags) - 1)
@@ -64,8 +91,7 @@ def _of_pages(flags: NDArray[np.uint64], pfns: NDArray[np.int64]) -> NDArray[np.
 def _user_state(flags: NDArray[np.uint64]) -> NDArray[np.int32]:
     """Say which PAGE_* bits pages have, 0 for what is on no LRU list.
 
-    Pages of users on their way to a list count as there. A page that is on no free list, but is
-    free where the flags were read later, is one that compaction moved away in between.
+    Pages of users on their way to a list count as there.
     """
     large = flags & (kpf.COMPOUND_HEAD | kpf.COMPOUND_TAIL | kpf.SLAB) != 0
     kernels = flags & (kpf.RESERVED | kpf.NOPAGE) != 0
@@ -73,7 +99,5 @@ def _user_state(flags: NDArray[np.uint64]) -> NDArray[np.int32]:
     page = np.zeros(len(flags), np.int32)
     for seen, mark in COPIED:
         page |= np.where(flags & seen != 0, mark, 0).astype(np.int32)
-    page = np.where(user, page | L.PAGE_LRU, 0)
-    moved_away = flags & kpf.BUDDY != 0
-    marked: NDArray[np.int32] = np.where(moved_away, USER, page).astype(np.int32)
+    marked: NDArray[np.int32] = np.where(user, page | L.PAGE_LRU, 0).astype(np.int32)
     return marked

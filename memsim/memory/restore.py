@@ -63,6 +63,7 @@ def restore(
                 memory.place_pcp(z, pcp.cpu, pindex, pfns)
             memory.set_pcp(z, pcp.cpu, pcp.high, pcp.batch, pcp.free_factor)
         _restore_compaction(memory, z, zone.compaction)
+        _mark_scanned_pageblocks(memory, zone)
         mark_before(memory, z, _taken_pages(zone), pages)
     return memory
 
@@ -174,6 +175,19 @@ def _restore_compaction(memory: Memory, z: int, seen: CaptureCompaction) -> None
     ):
         if value:
             memory.mem.zones[z * L.ZONE_FIELDS + L.Z_COMPACT + field] = value
+
+
+def _mark_scanned_pageblocks(memory: Memory, zone: CaptureZone) -> None:
+    """Set the skip bits that a zone must have, though no state prints them.
+
+    A zone with a deferral has seen a run to its end, whose free scanner marked all movable
+    pageblocks; without initial positions no flush has cleared them since (capture ``kc_r8``: DMA32
+    does not change by a page before compact_memory).
+    """
+    seen = zone.compaction
+    if seen.defer_shift and not (seen.init_migrate_pfn or seen.init_free_pfn):
+        movable = np.flatnonzero(zone.pageblocks == Migratetype.MOVABLE)
+        memory.mem.pageblock_skip[(zone.start_pfn >> PAGEBLOCK_ORDER) + movable] |= 1
 
 
 def _taken_pages(zone: CaptureZone) -> NDArray[np.int64]:

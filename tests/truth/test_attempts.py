@@ -34,7 +34,7 @@ FOLDER = Path(os.environ.get("MEMSIM_CAPTURES", COMMITTED))
 CAPTURES = sorted(path.parent for path in FOLDER.rglob(RECORD) if has_attempts(path.parent))
 
 
-OPEN = {"kc_r8", "frag", "frag_nogroup"}
+OPEN = {"frag", "frag_nogroup"}
 """Captures with steps that are still out of their bounds: `memsim fidelity` names them."""
 
 

@@ -18,6 +18,7 @@ CURSORS = (
     " compact_free 1e00 mig 1200 1400 init_mig 1000 init_free 1e00"
     " considered 3 defer_shift 2 order_failed 9"
 )
+UNFLUSHED = re.sub(r"init_mig \w+ init_free \w+", "init_mig 0 init_free 0", CURSORS)
 USER = kpf.LRU | kpf.ANON | kpf.SWAPBACKED | kpf.MMAP
 
 
@@ -91,6 +92,19 @@ def test_a_page_that_went_while_the_files_were_read_was_a_users(folder):
     assert lru_list(restored(folder({0x1020: kpf.BUDDY})), L.LRU_INACTIVE_ANON) == [0x1020]
 
 
+def test_what_moved_while_the_files_were_read_is_as_much_as_what_came(tmp_path):
+    """Free in the lists, on the LRU later: as many pages left, those without flags on pcp lists."""
+    blocks = STATE.replace("FREE o 9 m 1 : 1200 \n", "FREE o 8 m 1 : 1300 \n")
+    (tmp_path / "state.txt").write_text(blocks.replace(" free 524", " free 268"))
+    words = np.zeros(0x2000, "<u8")
+    words[0x1200:0x1280] = kpf.ANON
+    words[0x1280] = kpf.BUDDY
+    words[0x1300:0x1302] = USER
+    (tmp_path / "kpageflags.bin.gz").write_bytes(gzip.compress(words.tobytes()))
+    entries = lru_list(restored(tmp_path), L.LRU_INACTIVE_ANON)
+    assert entries == list(range(0x12FF, 0x11FF, -1))
+
+
 def test_free_pages_stay_free_whatever_the_flags_say(folder):
     memory = restored(folder({0x1001: USER, 0x1013: USER}))
     assert memory.free_list(0, 0, 0).tolist() == [0x1003, 0x1001]
@@ -113,6 +127,16 @@ def test_cursors_and_deferral_of_compaction(folder):
     memory = restored(flagged)
     fields = (L.COMPACT_FREE_PFN, L.COMPACT_MIGRATE_SYNC_PFN, L.COMPACT_ORDER_FAILED)
     assert [memory.zone_field(0, L.Z_COMPACT + f) for f in fields] == [0x1E00, 0x1400, 9]
+
+
+@pytest.mark.parametrize(("seen", "marked"), [(CURSORS, False), (UNFLUSHED, True)])
+def test_a_zone_scanned_to_its_end_and_never_flushed_has_its_skip_bits(tmp_path, seen, marked):
+    (tmp_path / "state.txt").write_text(re.sub(r" compact_free .*", seen, STATE, count=1))
+    memory = restored(tmp_path)
+    kinds = memory.mem.pageblocks[0x1000 >> 9 : 0x1400 >> 9].tolist()
+    bits = memory.mem.pageblock_skip[0x1000 >> 9 : 0x1400 >> 9] & 1
+    assert kinds == [0, 1]
+    assert bits.tolist() == [0, int(marked)]
 
 
 def test_a_state_in_three_files_believes_its_lists(tmp_path):
