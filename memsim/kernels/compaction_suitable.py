@@ -33,7 +33,6 @@ from memsim.mm import PAGE_ALLOC_COSTLY_ORDER, Wmark
 WMARK_LOW = int(Wmark.LOW)
 COMPACT_MAX_DEFER_SHIFT = 6
 (
-    COMPACT_NOT_SUITABLE_ZONE,
     COMPACT_SKIPPED,
     COMPACT_DEFERRED,
     COMPACT_NO_SUITABLE_PAGE,
@@ -42,8 +41,8 @@ COMPACT_MAX_DEFER_SHIFT = 6
     COMPACT_PARTIAL_SKIPPED,
     COMPACT_CONTENDED,
     COMPACT_SUCCESS,
-) = range(9)
-"""enum compact_result, as include/linux/compaction.h numbers it."""
+) = range(1, 9)
+"""enum compact_result, as include/linux/compaction.h numbers it (0 is not used here)."""
 
 
 @inline

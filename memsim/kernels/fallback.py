@@ -14,7 +14,7 @@ from memsim.kernels.buddy import (
     del_page_from_free_list,
     rmqueue_smallest,
 )
-from memsim.kernels.ideal import make_clean_room
+from memsim.kernels.ideal_room import make_own_room, make_pageblock
 from memsim.kernels.layout import (
     FREE_ORDER_MASK,
     PAGE_LRU,
@@ -285,6 +285,23 @@ def rmqueue_cma(m: Mem, z: int, order: int) -> int:
 
 
 @helper
+def rmqueue_apart(
+    m: Mem, tables: PolicyTables, z: int, order: int, migratetype: int, alloc_flags: int
+) -> int:
+    """Take a block for what ``ideal`` keeps apart: from pageblocks of its own, else a whole one."""
+    if (
+        make_own_room(m, tables, z, order, migratetype)
+        or rmqueue_fallback(m, tables, z, order, migratetype, alloc_flags)
+        or (
+            make_pageblock(m, tables, z, order)
+            and rmqueue_fallback(m, tables, z, order, migratetype, alloc_flags)
+        )
+    ):
+        return rmqueue_smallest(m, z, order, migratetype)
+    return -1
+
+
+@helper
 def rmqueue_elsewhere(
     m: Mem, tables: PolicyTables, z: int, order: int, migratetype: int, alloc_flags: int
 ) -> int:
@@ -293,15 +310,12 @@ def rmqueue_elsewhere(
         pfn = rmqueue_smallest(m, z, order, CMA)
         if pfn >= 0:
             return pfn
+    if keeps_apart(m, tables, migratetype):
+        return rmqueue_apart(m, tables, z, order, migratetype, alloc_flags)
     while rmqueue_fallback(m, tables, z, order, migratetype, alloc_flags):
         pfn = rmqueue_smallest(m, z, order, migratetype)
         if pfn >= 0:
             return pfn
-    if keeps_apart(m, tables, migratetype) and make_clean_room(m, tables, z, order, migratetype):
-        pfn = rmqueue_smallest(m, z, order, migratetype)
-        if pfn < 0 and rmqueue_fallback(m, tables, z, order, migratetype, alloc_flags):
-            pfn = rmqueue_smallest(m, z, order, migratetype)
-        return pfn
     return -1
 
 

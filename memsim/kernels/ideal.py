@@ -22,7 +22,6 @@ from memsim.kernels.layout import (
     TYPE_MASK,
     TYPE_SHIFT,
     Z_END_PFN,
-    Z_NR_FREE_PAGES,
     Z_START_PFN,
     Mem,
     free_head,
@@ -36,10 +35,6 @@ from memsim.kernels.placement import OPT_BOOT_TYPE, PolicyTables
 from memsim.kernels.swap import lru_add_drain
 from memsim.kernels.system import S_WRITEBACK_LENGTH
 from memsim.mm import MIGRATE_PCPTYPES
-
-TRIES = 8
-"""Areas that are tried for one block, the cheapest first."""
-ALL_TYPES = (1 << MIGRATE_PCPTYPES) - 1
 
 
 @inline
@@ -86,11 +81,11 @@ def pages_to_move(m: Mem, start: int, order: int) -> int:
 
 
 @helper
-def cheapest_area(m: Mem, z: int, order: int, least: int, last: int) -> tuple[int, int]:
+def cheapest_area(m: Mem, z: int, order: int, types: int, least: int, last: int) -> tuple[int, int]:
     """Find the area of an order that the fewest pages must leave; return pages and first page.
 
-    Only areas after (``least`` pages, ``last``) in this order; below pageblocks the first one of
-    a higher address does. -1, -1 if there is none.
+    Only areas in pageblocks of ``types`` (bits), and after (``least`` pages, ``last``) in this
+    order; below pageblocks the first one of a higher address does. -1, -1 if there is none.
     """
     size = 1 << order
     small = order < m.pageblock_order
@@ -99,7 +94,7 @@ def cheapest_area(m: Mem, z: int, order: int, least: int, last: int) -> tuple[in
     if small and last >= 0:
         start = last + size
     while start + size <= zone_get(m, z, Z_END_PFN):
-        if page_zone(m, start) == z and pageblock_type(m, start) < MIGRATE_PCPTYPES:
+        if page_zone(m, start) == z and types >> pageblock_type(m, start) & 1:
             pages = pages_to_move(m, start, order)
             after = small or pages > least or (pages == least and start > last)
             if pages >= 0 and after and (best < 0 or pages < best):
@@ -239,106 +234,6 @@ def claim_empty(m: Mem, tables: PolicyTables, start: int, end: int) -> None:
     while first + unit <= end:
         m.pageblocks[first >> m.pageblock_order] = movable_type(tables)
         first += unit
-
-
-@helper
-def make_area(m: Mem, tables: PolicyTables, z: int, order: int) -> int:
-    """Make one more free block of an order, of what only movable pages are in; its pfn or -1."""
-    if zone_get(m, z, Z_NR_FREE_PAGES) < 1 << order:
-        return -1
-    least, last = -1, -1
-    for _ in range(TRIES):
-        least, last = cheapest_area(m, z, order, least, last)
-        if last < 0:
-            return -1
-        _, empty = evacuate(m, tables, z, last, last + (1 << order), order, ALL_TYPES)
-        if empty:
-            return last
-    return -1
-
-
-@inline
-def in_zone(m: Mem, z: int, block: int) -> tuple[int, int]:
-    """Return what a zone has of a pageblock."""
-    start = max(block << m.pageblock_order, zone_get(m, z, Z_START_PFN))
-    end = min(block + 1 << m.pageblock_order, zone_get(m, z, Z_END_PFN))
-    return start, end
-
-
-@helper
-def relist(m: Mem, z: int, block: int) -> None:
-    """Put a pageblock's free pages on the lists of its type."""
-    start, end = in_zone(m, z, block)
-    set_free_aside(m, z, start, end)
-    give_back(m, z, start, end)
-
-
-@helper
-def empty_own_pageblocks(
-    m: Mem, tables: PolicyTables, z: int, order: int, migratetype: int
-) -> bool:
-    """Collect all room in a type's own pageblocks; say whether there is a block of ``order``.
-
-    First their free pages, whatever list they stand on; then movable pages move out of them.
-    """
-    first = zone_get(m, z, Z_START_PFN) >> m.pageblock_order
-    last = zone_get(m, z, Z_END_PFN) - 1 >> m.pageblock_order
-    for moves in range(2):
-        for block in range(first, last + 1):
-            start, end = in_zone(m, z, block)
-            if page_zone(m, start) != z or pageblock_type(m, start) != migratetype:
-                continue
-            if moves:
-                types = 1 << movable_type(tables)
-                evacuate(m, tables, z, start, end, m.pageblock_order, types)
-            else:
-                relist(m, z, block)
-            if free_mask(m, z, migratetype) >> order:
-                return True
-    return False
-
-
-@helper
-def claim_pageblock(m: Mem, tables: PolicyTables, z: int, order: int, migratetype: int) -> bool:
-    """Give a type a pageblock that not all movable pages can leave, for there is no other room.
-
-    It is the one that the fewest have to leave, or one that a block of ``order`` can be made in.
-    """
-    if order > 0:
-        pfn = make_area(m, tables, z, order)
-    else:
-        pages, pfn = cheapest_area(m, z, m.pageblock_order, -1, -1)
-        if pages == 1 << m.pageblock_order:
-            return False
-    if pfn < 0:
-        return False
-    m.pageblocks[pfn >> m.pageblock_order] = migratetype
-    relist(m, z, pfn >> m.pageblock_order)
-    return free_mask(m, z, migratetype) >> order != 0
-
-
-@helper
-def make_clean_room(m: Mem, tables: PolicyTables, z: int, order: int, migratetype: int) -> bool:
-    """Make a block for what cannot be moved: in pageblocks of its kind, else a whole pageblock."""
-    if free_mask(m, z, migratetype) >> order == 0 and empty_own_pageblocks(
-        m, tables, z, order, migratetype
-    ):
-        return True
-    return make_area(m, tables, z, max(order, m.pageblock_order)) >= 0
-
-
-@helper
-def make_room(m: Mem, tables: PolicyTables, z: int, order: int, migratetype: int) -> bool:
-    """Make a block for a request; say whether it may look again.
-
-    What cannot be moved gets a pageblock that movable pages stay in only if there is no other way.
-    """
-    if migratetype == movable_type(tables):
-        return make_area(m, tables, z, order) >= 0
-    if make_clean_room(m, tables, z, order, migratetype):
-        return True
-    own = free_mask(m, z, migratetype) >> order
-    return own == 0 and claim_pageblock(m, tables, z, order, migratetype)
 
 
 @helper

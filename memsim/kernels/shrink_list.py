@@ -64,7 +64,7 @@ from memsim.kernels.scan_control import (
     sc_get,
 )
 from memsim.kernels.swap import lru_add_drain
-from memsim.kernels.swapfile import get_swap_pages
+from memsim.kernels.swapfile import add_to_swap
 from memsim.kernels.system import (
     N_PGDAT_DIRTY,
     N_PGDAT_WRITEBACK,
@@ -195,17 +195,6 @@ def page_check_references(m: Mem, pfn: int) -> int:
     if state & PAGE_REFERENCED and not state & PAGE_ANON:
         return RECLAIM_CLEAN
     return RECLAIM
-
-
-@helper
-def add_to_swap(m: Mem, pfn: int) -> bool:
-    """Give an anonymous page its slots in swap; say whether there was room."""
-    slot = get_swap_pages(m, page_holder(m, pfn), lru_pages(int(m.state[pfn])))
-    if slot < 0:
-        return False
-    m.swap_slot[pfn] = slot
-    m.state[pfn] |= PAGE_SWAPCACHE | PAGE_DIRTY
-    return True
 
 
 @inline

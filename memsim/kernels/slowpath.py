@@ -23,7 +23,7 @@ from memsim.kernels.fallback import (
     ALLOC_NON_BLOCK,
     ALLOC_WMARK_MASK,
 )
-from memsim.kernels.ideal import drain_lru_batches, make_room, movable_type
+from memsim.kernels.ideal_walk import gives_way, ideal_walk
 from memsim.kernels.layout import (
     COMPACT_BLOCKSKIP_FLUSH,
     REQ_DIRECT_RECLAIM,
@@ -54,7 +54,7 @@ from memsim.kernels.page_alloc import (
     get_page_from_freelist,
 )
 from memsim.kernels.pcp import drain_pages_zone
-from memsim.kernels.placement import OPT_IDEAL, PolicyTables
+from memsim.kernels.placement import PolicyTables
 from memsim.kernels.retry import (
     NO_MEMORY,
     note_failure,
@@ -62,7 +62,7 @@ from memsim.kernels.retry import (
     should_reclaim_retry,
     unreserve_highatomic_pageblock,
 )
-from memsim.kernels.system import S_EXTFRAG_INDEX, S_MAY_MIX, S_OOM_MAY_KILL, S_PRESSURE, S_WHY
+from memsim.kernels.system import S_EXTFRAG_INDEX, S_OOM_MAY_KILL, S_PRESSURE, S_WHY
 from memsim.kernels.trace_log import (
     OOM_KILL,
     OOM_NO_VICTIM,
@@ -118,9 +118,40 @@ def alloc_pages(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
 
 
 @helper
-def walk_again(m: Mem, tables: PolicyTables, ac: AllocContext, alloc_flags: int) -> int:
+def drain_all_pages(m: Mem, cpu: int) -> None:
+    """Return the pages of all per-CPU lists to the buddy lists; ``cpu`` does it for all."""
+    for owner in range(m.nr_cpus):
+        for z in range(m.nr_zones):
+            drain_pages_zone(m, z, owner, cpu)
+
+
+@helper
+def zone_has_pages(m: Mem, z: int, ac: AllocContext, alloc_flags: int) -> bool:
+    """Say whether a zone has the pages for a request, in whatever pieces."""
+    single = AllocContext(
+        0, ac.migratetype, ac.highest_zone, ac.flags, ac.zonelist, ac.nodemask, ac.cpu
+    )
+    free = max(zone_get(m, z, Z_NR_FREE_PAGES), 0) - (1 << ac.order) + 1
+    mark = zone_get(m, z, Z_WMARK + (alloc_flags & ALLOC_WMARK_MASK)) + zone_get(m, z, Z_BOOST)
+    return zone_watermark_ok_with(m, z, single, mark, alloc_flags, free)
+
+
+@helper
+def walk(m: Mem, tables: PolicyTables, ac: AllocContext, alloc_flags: int) -> int:
     """Walk the zonelist in the slow path, whose several walks share this one copy of the code."""
-    pfn = get_page_from_freelist(m, tables, ac, alloc_flags)
+    return get_page_from_freelist(m, tables, ac, alloc_flags)
+
+
+alloc_pages_ideal = ideal_walk(walk, zone_has_pages)
+
+
+@helper
+def walk_again(m: Mem, tables: PolicyTables, ac: AllocContext, alloc_flags: int) -> int:
+    """Walk the zonelist, under policy ``ideal`` until nothing more can give way."""
+    pfn = walk(m, tables, ac, alloc_flags)
+    if pfn < 0 and gives_way(tables, ac):
+        drain_all_pages(m, ac.cpu)
+        pfn = alloc_pages_ideal(m, tables, ac, alloc_flags)
     log_step(m, STEP_WALK, alloc_flags, pfn)
     return pfn
 
@@ -170,14 +201,6 @@ def wake_all_kswapds(m: Mem, ac: AllocContext) -> None:
             last = zone_get(m, z, Z_NODE)
             wakeup_kswapd(m, z, ac.order, ac.highest_zone, ac.flags)
         position = next_zone(m, ac, position + 1)
-
-
-@helper
-def drain_all_pages(m: Mem, cpu: int) -> None:
-    """Return the pages of all per-CPU lists to the buddy lists; ``cpu`` does it for all."""
-    for owner in range(m.nr_cpus):
-        for z in range(m.nr_zones):
-            drain_pages_zone(m, z, owner, cpu)
 
 
 @helper
@@ -259,40 +282,6 @@ def alloc_pages_may_oom(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
 
 
 @helper
-def is_above_mark(m: Mem, z: int, ac: AllocContext, alloc_flags: int) -> bool:
-    """Say whether a zone has the pages for a request, in whatever pieces."""
-    single = AllocContext(
-        0, ac.migratetype, ac.highest_zone, ac.flags, ac.zonelist, ac.nodemask, ac.cpu
-    )
-    free = max(zone_get(m, z, Z_NR_FREE_PAGES), 0) - (1 << ac.order) + 1
-    mark = zone_get(m, z, Z_WMARK + (alloc_flags & ALLOC_WMARK_MASK)) + zone_get(m, z, Z_BOOST)
-    return zone_watermark_ok_with(m, z, single, mark, alloc_flags, free)
-
-
-@helper
-def alloc_pages_ideal(m: Mem, tables: PolicyTables, ac: AllocContext, alloc_flags: int) -> int:
-    """Let movable pages give way at no cost until there is a block; -1 where that cannot help."""
-    if ac.order == 0 and ac.migratetype == movable_type(tables):
-        return -1
-    drain_all_pages(m, ac.cpu)
-    drain_lru_batches(m)
-    position = next_zone(m, ac, 0)
-    while position >= 0:
-        z = zonelist_zone(m, ac, position)
-        if is_above_mark(m, z, ac, alloc_flags):
-            pfn = walk_again(m, tables, ac, alloc_flags)
-            while pfn < 0 and make_room(m, tables, z, ac.order, ac.migratetype):
-                pfn = walk_again(m, tables, ac, alloc_flags)
-            if pfn >= 0:
-                return pfn
-        position = next_zone(m, ac, position + 1)
-    m.system[S_MAY_MIX] = 1
-    pfn = walk_again(m, tables, ac, alloc_flags)
-    m.system[S_MAY_MIX] = 0
-    return pfn
-
-
-@helper
 def alloc_pages_slowpath(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
     """Get a page when no zone is above its low mark; see ``alloc_pages`` for what is returned."""
     m.events[SLOWPATH] += 1
@@ -308,10 +297,6 @@ def alloc_pages_slowpath(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
     pfn = walk_again(m, tables, ac, alloc_flags)
     if pfn >= 0:
         return pfn
-    if int(tables.options[OPT_IDEAL]):
-        pfn = alloc_pages_ideal(m, tables, ac, alloc_flags)
-        if pfn >= 0:
-            return pfn
     reclaims = ac.flags & REQ_DIRECT_RECLAIM and not ignores_watermarks(ac)
     if reclaims and int(m.system[S_PRESSURE]) == 0:
         return WOULD_RECLAIM

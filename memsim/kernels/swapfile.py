@@ -1,6 +1,7 @@
 """Swap slots: which one a page gets, and giving it back.
 
-Source: mm/swapfile.c, Linux 6.1; spec linux-2.6.14 6.8 for the search.
+Source: mm/swapfile.c, mm/swap_state.c (add_to_swap), Linux 6.1; spec linux-2.6.14 6.8 for the
+search.
 
 Unlike Linux: one search for swap slots for all kernels, that of 2.6.14; 6.1 gives each CPU a
 cluster of its own.
@@ -9,7 +10,8 @@ cluster of its own.
 from __future__ import annotations
 
 from memsim.kernels._jit import helper, inline
-from memsim.kernels.layout import Mem
+from memsim.kernels.layout import PAGE_DIRTY, PAGE_SWAPCACHE, Mem
+from memsim.kernels.lru import lru_pages, page_holder
 from memsim.kernels.system import (
     S_SWAP_CLUSTER,
     S_SWAP_FREE,
@@ -78,6 +80,17 @@ def get_swap_pages(m: Mem, handle: int, count: int) -> int:
     if slot == int(m.system[S_SWAP_LOWEST]):
         m.system[S_SWAP_LOWEST] = slot + count
     return slot
+
+
+@helper
+def add_to_swap(m: Mem, pfn: int) -> bool:
+    """Give an anonymous page its slots in swap; say whether there was room."""
+    slot = get_swap_pages(m, page_holder(m, pfn), lru_pages(int(m.state[pfn])))
+    if slot < 0:
+        return False
+    m.swap_slot[pfn] = slot
+    m.state[pfn] |= PAGE_SWAPCACHE | PAGE_DIRTY
+    return True
 
 
 @helper

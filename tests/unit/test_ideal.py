@@ -1,6 +1,7 @@
 """The bound: what policy ``ideal`` gets, no other policy does, and nobody could get more."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ import pytest
 from memsim.conformance import small_machine
 from memsim.kernels import layout as L
 from memsim.memory import Memory
-from memsim.mm import OP_FREE, Gfp, Status, Use, Wmark, gfp_from_text
+from memsim.memory.setup import Pressure
+from memsim.memory.start import put_under_pressure
+from memsim.mm import OP_FREE, OP_TOUCH, Gfp, Status, Use, Wmark, gfp_from_text
 from memsim.policies import KERNELS, full, ideal, light, mobility, none
 from memsim.profiles import PROFILES
 from memsim.schema import Request
@@ -23,6 +26,10 @@ REQUESTS = (
     Request(KERNEL, Use.KERNEL, preferred=0),
 )
 PROBE = len(REQUESTS) - 1
+WAITING = tuple(
+    replace(request, gfp=request.gfp | Gfp.DIRECT_RECLAIM | Gfp.KSWAPD_RECLAIM | Gfp.IO | Gfp.FS)
+    for request in REQUESTS[:PROBE]
+)
 POLICIES = {
     "linux-6.1": (none, mobility),
     "linux-2.6.14": (none, light, full),
@@ -132,3 +139,49 @@ def test_no_policy_gets_more_large_blocks_than_ideal(profile, seed):
     best = got.pop(ideal.__name__)
     assert best >= max(got.values())
     assert best > min(got.values())
+
+
+def blocks_at_once(memory, policy, order, request):
+    """How many blocks of an order can be had of a copy of a machine under a policy, at once."""
+    twin = memory.copy()
+    twin.set_policy(policy.Policy().tables(KERNELS[memory.setup.mechanism]))
+    n = 2000
+    same = np.full(n, request, np.uint16)
+    handles = np.arange(CAPACITY - n, CAPACITY, dtype=np.int32)
+    out = twin.run(np.full(n, order, np.uint8), same, np.zeros(n, np.uint16), handles)
+    twin.check()
+    return np.count_nonzero(out.status == Status.OK)
+
+
+def press(memory, rng, steps):
+    """Take and use more than there is; a few pages cannot be moved, some cannot be reclaimed."""
+    first = memory.add_requests(WAITING)
+    n, size = 50, CAPACITY - 2000
+    for step in range(steps):
+        handle = np.array(rng.sample(range(size), n), np.int32)
+        request = np.where(handle % 7 == 0, handle % 2, 2 + handle % 2).astype(np.uint16)
+        op = np.full(n, OP_FREE if rng.random() < 0.2 else OP_TOUCH, np.uint8)
+        times = np.arange(n, dtype=np.int64) * 20_000 + step * 1_000_000
+        if len(memory.run(op, request + first, np.zeros(n, np.uint16), handle, times).pfn) < n:
+            victims = np.array(rng.sample(range(size), size // 2), np.int32)
+            same = np.zeros(len(victims), np.uint16)
+            free = np.full(len(victims), OP_FREE, np.uint8)
+            memory.run(free, same, same, victims, np.full(len(victims), times[-1]))
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("profile", sorted(POLICIES))
+def test_of_the_same_memory_under_pressure_nobody_gets_more_than_ideal(profile, seed):
+    rng = random.Random(f"pressed {seed}")
+    memory = machine(profile, none)
+    put_under_pressure(memory, Pressure(swap_slots=4000))
+    more = 0
+    for _ in range(3):
+        press(memory, rng, 500)
+        for order in (2, 5, 9, 10):
+            for request in (0, 2):
+                got, best = (blocks_at_once(memory, p, order, request) for p in (none, ideal))
+                assert best >= got, (order, request)
+                more += best - got
+    assert more > 0
+    assert memory.vmstat()["pgsteal_kswapd"] > 0

@@ -15,7 +15,7 @@ from memsim.kernels.buddy import (
     rmqueue_smallest,
 )
 from memsim.kernels.fallback import keeps_apart, trace_extfrag
-from memsim.kernels.ideal import make_clean_room
+from memsim.kernels.ideal_room import make_own_room, make_pageblock
 from memsim.kernels.layout import (
     SCAN_ALL_UNRECLAIMABLE,
     SCAN_PAGES_SCANNED,
@@ -206,16 +206,13 @@ def rmqueue_fallback(m: Mem, tables: PolicyTables, z: int, order: int, migratety
 
 @helper
 def rmqueue_elsewhere(m: Mem, tables: PolicyTables, z: int, order: int, migratetype: int) -> int:
-    """Take a block when the type's own lists have none: by fallback, else as policy ``ideal``."""
+    """Take a block when the type's own lists have none: by fallback, or as policy ``ideal``."""
+    apart = keeps_apart(m, tables, migratetype)
+    if apart and make_own_room(m, tables, z, order, migratetype):
+        return rmqueue_smallest(m, z, order, migratetype)
     pfn = rmqueue_fallback(m, tables, z, order, migratetype)
-    if (
-        pfn < 0
-        and keeps_apart(m, tables, migratetype)
-        and make_clean_room(m, tables, z, order, migratetype)
-    ):
-        pfn = rmqueue_smallest(m, z, order, migratetype)
-        if pfn < 0:
-            pfn = rmqueue_fallback(m, tables, z, order, migratetype)
+    if pfn < 0 and apart and make_pageblock(m, tables, z, order):
+        pfn = rmqueue_fallback(m, tables, z, order, migratetype)
     return pfn
 
 

@@ -33,7 +33,7 @@ from memsim.kernels.linux_2_6_14.page_alloc import free_pages
 from memsim.kernels.lru import lru_add, lru_del, lru_pages, page_holder
 from memsim.kernels.page_io import device_congested, write_page, writes_end
 from memsim.kernels.placement import PolicyTables
-from memsim.kernels.swapfile import get_swap_pages
+from memsim.kernels.swapfile import add_to_swap
 from memsim.kernels.system import S_OWN_2005, S_RECLAIM_NS, clock
 from memsim.kernels.trace_log import LOG_FREE, log_event
 from memsim.kernels.vmstat import (
@@ -78,17 +78,6 @@ def try_to_unmap(m: Mem, pfn: int) -> None:
     m.state[pfn] = state & ~(PAGE_MAPPED | PAGE_YOUNG)
     zone_add(m, page_zone(m, pfn), Z_NR_MAPPED, -lru_pages(state))
     m.system[S_COST] += int(m.system[S_RECLAIM_NS])
-
-
-@helper
-def add_to_swap(m: Mem, pfn: int) -> bool:
-    """Give an anonymous page a swap slot and mark it dirty; say whether there was one."""
-    slot = get_swap_pages(m, page_holder(m, pfn), 1)
-    if slot < 0:
-        return False
-    m.swap_slot[pfn] = slot
-    m.state[pfn] |= PAGE_SWAPCACHE | PAGE_DIRTY
-    return True
 
 
 @inline

@@ -9,7 +9,7 @@ from __future__ import annotations
 from memsim.kernels._jit import helper, inline
 from memsim.kernels.compaction_score import fragmentation_index
 from memsim.kernels.flusher import wakeup_flusher_threads
-from memsim.kernels.ideal import drain_lru_batches, make_room, movable_type
+from memsim.kernels.ideal_walk import gives_way, ideal_walk
 from memsim.kernels.layout import (
     REQ_DIRECT_RECLAIM,
     REQ_FS,
@@ -51,11 +51,10 @@ from memsim.kernels.linux_2_6_14.vmscan import (
 )
 from memsim.kernels.linux_2_6_14.writeback import too_much_writeback
 from memsim.kernels.page_alloc import NEEDS_OOM_KILL, WOULD_RECLAIM
-from memsim.kernels.placement import OPT_DRAIN, OPT_GROUPING, OPT_IDEAL, PolicyTables
+from memsim.kernels.placement import OPT_DRAIN, OPT_GROUPING, PolicyTables
 from memsim.kernels.system import (
     S_EXTFRAG_INDEX,
     S_LUMPY,
-    S_MAY_MIX,
     S_OOM_MAY_KILL,
     S_PRESSURE,
     S_WHY,
@@ -91,9 +90,36 @@ WATERMARK = int(WhyNot.WATERMARK)
 
 
 @helper
-def walk_again(m: Mem, tables: PolicyTables, ac: AllocContext, alloc_flags: int) -> int:
+def drain_all_pages(m: Mem, tables: PolicyTables) -> None:
+    """Return the pages of all per-CPU lists to the buddy lists."""
+    for cpu in range(m.nr_cpus):
+        for z in range(m.nr_zones):
+            drain_pages_zone(m, tables, z, cpu)
+
+
+@helper
+def walk(m: Mem, tables: PolicyTables, ac: AllocContext, alloc_flags: int) -> int:
     """Walk the zonelist in the slow path, whose several walks share this one copy of the code."""
-    pfn = get_page_from_freelist(m, tables, ac, next_zone(m, ac, 0), alloc_flags)
+    return get_page_from_freelist(m, tables, ac, next_zone(m, ac, 0), alloc_flags)
+
+
+@helper
+def zone_has_pages(m: Mem, z: int, ac: AllocContext, alloc_flags: int) -> bool:
+    """Say whether a zone has the pages for a request, in whatever pieces."""
+    classzone = zone_get(m, zonelist_zone(m, ac, next_zone(m, ac, 0)), Z_TYPE)
+    return has_pages(m, z, ac.order, classzone, alloc_flags)
+
+
+alloc_pages_ideal = ideal_walk(walk, zone_has_pages)
+
+
+@helper
+def walk_again(m: Mem, tables: PolicyTables, ac: AllocContext, alloc_flags: int) -> int:
+    """Walk the zonelist, under policy ``ideal`` until nothing more can give way."""
+    pfn = walk(m, tables, ac, alloc_flags)
+    if pfn < 0 and gives_way(tables, ac):
+        drain_all_pages(m, tables)
+        pfn = alloc_pages_ideal(m, tables, ac, alloc_flags)
     log_step(m, STEP_WALK, alloc_flags, pfn)
     return pfn
 
@@ -235,14 +261,6 @@ def note_failure(m: Mem, ac: AllocContext, alloc_flags: int) -> None:
     log_step(m, STEP_FAIL, int(m.system[S_WHY]), int(m.system[S_EXTFRAG_INDEX]))
 
 
-@helper
-def drain_all_pages(m: Mem, tables: PolicyTables) -> None:
-    """Return the pages of all per-CPU lists to the buddy lists."""
-    for cpu in range(m.nr_cpus):
-        for z in range(m.nr_zones):
-            drain_pages_zone(m, tables, z, cpu)
-
-
 @inline
 def retries(ac: AllocContext) -> bool:
     """Say whether a request reclaims again when that has not given it a page."""
@@ -302,31 +320,6 @@ def reclaim_and_retry(m: Mem, tables: PolicyTables, ac: AllocContext, alloc_flag
 
 
 @helper
-def alloc_pages_ideal(m: Mem, tables: PolicyTables, ac: AllocContext, alloc_flags: int) -> int:
-    """Let movable pages give way at no cost until there is a block; -1 where that cannot help."""
-    if ac.order == 0 and ac.migratetype == movable_type(tables):
-        return -1
-    drain_all_pages(m, tables)
-    drain_lru_batches(m)
-    first = next_zone(m, ac, 0)
-    classzone = zone_get(m, zonelist_zone(m, ac, first), Z_TYPE)
-    position = first
-    while position >= 0:
-        z = zonelist_zone(m, ac, position)
-        if has_pages(m, z, ac.order, classzone, alloc_flags):
-            pfn = walk_again(m, tables, ac, alloc_flags)
-            while pfn < 0 and make_room(m, tables, z, ac.order, ac.migratetype):
-                pfn = walk_again(m, tables, ac, alloc_flags)
-            if pfn >= 0:
-                return pfn
-        position = next_zone(m, ac, position + 1)
-    m.system[S_MAY_MIX] = 1
-    pfn = walk_again(m, tables, ac, alloc_flags)
-    m.system[S_MAY_MIX] = 0
-    return pfn
-
-
-@helper
 def alloc_pages_slowpath(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
     """Wake kswapd, try again at the min mark, reclaim; see ``alloc_pages`` for what is returned."""
     m.events[SLOWPATH] += 1
@@ -338,8 +331,6 @@ def alloc_pages_slowpath(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
     if ac.flags & REQ_HIGH:
         alloc_flags |= ALLOC_HIGH
     pfn = walk_again(m, tables, ac, alloc_flags)
-    if pfn < 0 and int(tables.options[OPT_IDEAL]):
-        pfn = alloc_pages_ideal(m, tables, ac, alloc_flags)
     if pfn >= 0:
         return pfn
     if ac.flags & REQ_MEMALLOC:
