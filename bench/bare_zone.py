@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from bench.native import address, library
 from bench.streams import TYPE_SHIFT, Stream
-from memsim.kernels._jit import kernel, prefetch, ptr
+from memsim.kernels._jit import kernel, pointers, prefetch, ptr
 from memsim.kernels.buddy import free_one_page, mod_zone_free_pages, prefetch_block
 from memsim.kernels.events import PREFETCH
 from memsim.kernels.fallback import rmqueue_locked
-from memsim.kernels.layout import Mem, pageblock_type, pointers
-from memsim.kernels.placement import PolicyTables, policy_pointers
+from memsim.kernels.layout import Mem, pageblock_type
+from memsim.kernels.placement import PolicyTables
 from memsim.memory import Memory
 from memsim.memory.setup import MachineSetup, ZoneSetup
 from memsim.mm import (
@@ -64,7 +64,7 @@ def run_zone(
 ) -> None:
     """Carry out events [start, stop) on zone 0; nothing but its buddy lists takes part."""
     m = pointers(mem)
-    tables = policy_pointers(policy)
+    tables = pointers(policy)
     ops = ptr(op)
     handles = ptr(handle)
     pages = ptr(page_table)

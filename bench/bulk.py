@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from bench.bare_zone import MemsimZone, digest
 from bench.streams import TYPE_SHIFT, Stream
-from memsim.kernels._jit import kernel, ptr
+from memsim.kernels._jit import kernel, pointers, ptr
 from memsim.kernels.buddy import free_range, mod_zone_free_pages, take
 from memsim.kernels.layout import TYPE_SHIFT as STATE_TYPE_SHIFT
-from memsim.kernels.layout import Mem, pageblock_type, pointers
+from memsim.kernels.layout import Mem, pageblock_type
 from memsim.mm import OP_FREE, Migratetype
 
 RANGE = 1 << 15

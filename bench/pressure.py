@@ -27,7 +27,7 @@ REQUESTS = (
 FILE, ANON, KERNEL = range(3)
 NS_PER_EVENT = 2_000
 """Simulated time from one event to the next: half a million a second."""
-WARM_UP = 64 << 20
+WARM_UP = 256 << 20
 """A machine that kernels are compiled, or loaded, on."""
 
 

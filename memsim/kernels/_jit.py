@@ -20,6 +20,7 @@ from typing import Any, TypeVar, cast
 
 from numpy.typing import NDArray
 
+T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 _HERE = Path(__file__).parent
 
@@ -94,6 +95,10 @@ if DISABLED:
         """Return the array itself."""
         return array
 
+    def pointers(table: T) -> T:
+        """Return the named tuple itself."""
+        return table
+
     def prefetch(array: NDArray[Any], index: int) -> None:
         """Do nothing."""
 
@@ -109,8 +114,11 @@ else:
     CACHE = cache_directory()
     from llvmlite import ir
     from numba import config, njit, types
+    from numba.core.cgutils import alloca_once
     from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
-    from numba.extending import intrinsic
+    from numba.core.imputils import lower_getattr_generic
+    from numba.core.typing.templates import AttributeTemplate, infer_getattr
+    from numba.extending import intrinsic, models, register_model
 
     if CACHE is not None:
         # numba reads the environment only when it is imported, which may have been long ago.
@@ -120,12 +128,24 @@ else:
         """Mark an entry point: compiled once per signature, cached on disk, without the GIL."""
         return cast("F", njit(cache=CACHE is not None, nogil=True, error_model="numpy")(function))
 
+    _layouts: list[ir.Type] = []
+    """How the named tuples lie that kernels pass on by address."""
+
     class _Part(JITCodeLibrary):
         """The code of a helper, which is optimised and run only as part of a kernel.
 
         numba would optimise and assemble each helper together with all that it calls, and so do
         the work of a chain of calls once for every link of it.
         """
+
+        def add_ir_module(self, ir_module: ir.Module) -> None:
+            """Let the optimiser know that nothing writes to a kernel's named tuples."""
+            for function in ir_module.functions:
+                for argument in function.args:
+                    if getattr(argument.type, "pointee", None) in _layouts:
+                        for attribute in ("noalias", "captures(none)"):
+                            argument.add_attribute(attribute)
+            super().add_ir_module(ir_module)  # type: ignore[no-untyped-call]
 
         def _optimize_final_module(self) -> None:
             """Leave that to the kernel."""
@@ -204,6 +224,69 @@ else:
             return context.make_array(signature.args[0])(context, builder, args[0]).data
 
         return types.CPointer(array.dtype)(array), codegen  # type: ignore[no-untyped-call]
+
+    def _lean(kind: Any) -> Any:
+        return types.CPointer(kind.dtype) if isinstance(kind, types.Array) else kind  # type: ignore[no-untyped-call]
+
+    class _Reference(types.Type):
+        """The address of a named tuple whose arrays are raw element pointers.
+
+        Helpers hand it on; by value, thirty fields went to the stack and back in each call.
+        """
+
+        def __init__(self, table: Any) -> None:
+            kinds = (table[i] for i in range(len(table)))
+            self.fields = dict(zip(table.fields, map(_lean, kinds), strict=True))
+            super().__init__(f"Reference({table.instance_class.__name__})")
+
+        @property
+        def key(self) -> Any:
+            """What makes two of them alike."""
+            return self.name, *self.fields.items()
+
+    @register_model(_Reference)
+    class _ReferenceModel(models.PrimitiveModel):
+        def __init__(self, manager: Any, kind: _Reference) -> None:
+            layout = ir.LiteralStructType(
+                [manager[k].get_value_type() for k in kind.fields.values()]
+            )
+            _layouts.append(layout)
+            super().__init__(manager, kind, layout.as_pointer())  # type: ignore[no-untyped-call]
+
+    @infer_getattr
+    class _ReferenceFields(AttributeTemplate):
+        key = _Reference
+
+        def generic_resolve(self, value: Any, attr: str) -> Any:  # type: ignore[override]
+            """Give the type of a field."""
+            return value.fields.get(attr)
+
+    def _field(builder: Any, address: Any, index: int) -> Any:
+        return builder.gep(address, [ir.IntType(32)(0), ir.IntType(32)(index)], inbounds=True)
+
+    @lower_getattr_generic(_Reference)  # type: ignore[no-untyped-call]
+    def _read_field(context, builder, reference, address, name):  # type: ignore[no-untyped-def]
+        return builder.load(_field(builder, address, list(reference.fields).index(name)))
+
+    @intrinsic
+    def pointers(typing_context, table):  # type: ignore[no-untyped-def]
+        """Take the element pointers of a named tuple's arrays, once, at the top of a kernel.
+
+        What is returned has the tuple's fields and is valid until the kernel ends. It must be made
+        in a kernel: in a function that is inlined it would lie in what that leaves behind.
+        """
+        reference = _Reference(table)
+
+        def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+            address = alloca_once(builder, context.get_value_type(reference).pointee)  # type: ignore[no-untyped-call]
+            for i in range(len(table)):
+                value = builder.extract_value(args[0], i)
+                if isinstance(table[i], types.Array):
+                    value = context.make_array(table[i])(context, builder, value).data
+                builder.store(value, _field(builder, address, i))
+            return address
+
+        return reference(table), codegen
 
     @intrinsic
     def prefetch(typing_context, pointer, index):  # type: ignore[no-untyped-def]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from memsim.kernels._jit import kernel, ptr
+from memsim.kernels._jit import kernel, pointers, ptr
 from memsim.kernels.daemons import begin_event
 from memsim.kernels.events import (
     SKIPPED,
     Batch,
     alloc_context,
-    batch_pointers,
     is_resident,
     is_skipped,
     let_go,
@@ -24,10 +23,9 @@ from memsim.kernels.layout import (
     R_PAGE,
     REQUEST_FIELDS,
     Mem,
-    pointers,
 )
 from memsim.kernels.page_alloc import NEEDS_OOM_KILL, free_pages
-from memsim.kernels.placement import PolicyTables, policy_pointers
+from memsim.kernels.placement import PolicyTables
 from memsim.kernels.runs import begins_run, run_of_events
 from memsim.kernels.slowpath import alloc_pages
 from memsim.kernels.slowpath import drain_all_pages as drain_all
@@ -51,9 +49,9 @@ def run_batch(
     ``requests`` is flat, (rows * REQUEST_FIELDS,).
     """
     m = pointers(mem)
-    tables = policy_pointers(policy)
+    tables = pointers(policy)
     rows = ptr(requests)
-    b = batch_pointers(batch)
+    b = pointers(batch)
     together = not keeps_log(m)
     m.system[S_OOM] = 0
     if start == stop:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from memsim.kernels._jit import kernel, ptr
+from memsim.kernels._jit import kernel, pointers, ptr
 from memsim.kernels.buddy import add_to_free_list, free_one_page
-from memsim.kernels.layout import PAGE_LRU, PAGE_SLAB, Mem, pageblock_type, pointers
+from memsim.kernels.layout import PAGE_LRU, PAGE_SLAB, Mem, pageblock_type
 from memsim.kernels.lru import lru_add, lru_del
 
 

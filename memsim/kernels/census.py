@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from memsim.kernels._jit import inline, kernel, ptr
+from memsim.kernels._jit import inline, kernel, pointers, ptr
 from memsim.kernels.layout import (
     FREE_ORDER_MASK,
     MOBILITY_MASK,
@@ -24,7 +24,6 @@ from memsim.kernels.layout import (
     free_mask,
     link_slot,
     pageblock_type,
-    pointers,
     sentinel,
     state_slot,
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from memsim.kernels._jit import kernel, ptr
+from memsim.kernels._jit import kernel, pointers, ptr
 from memsim.kernels.compact_control import (
     CC_CAPTURE,
     CC_CAPTURED,
@@ -46,10 +46,9 @@ from memsim.kernels.layout import (
     Z_NODE,
     Z_TYPE,
     Mem,
-    pointers,
     zone_get,
 )
-from memsim.kernels.placement import PolicyTables, policy_pointers
+from memsim.kernels.placement import PolicyTables
 from memsim.kernels.slowpath import gfp_to_alloc_flags
 
 MET = (COMPACT_COMPLETE, COMPACT_PARTIAL_SKIPPED)
@@ -62,7 +61,7 @@ def begin(mem: Mem, policy: PolicyTables, z: int, order: int, mode: int, proacti
     CONTINUE: there are steps to be taken.
     """
     m = pointers(mem)
-    tables = policy_pointers(policy)
+    tables = pointers(policy)
     whole = 1 if order == WHOLE_MEMORY else 0
     if whole == 0:
         compaction_deferred(m, z, order)
@@ -87,7 +86,7 @@ def begin_direct(
 ) -> int:
     """Begin a run over a zone on behalf of a request, a row of ``requests``; see ``begin``."""
     m = pointers(mem)
-    tables = policy_pointers(policy)
+    tables = pointers(policy)
     cpu = node_cpu(m, zone_get(m, z, Z_NODE))
     ac = alloc_context(m, ptr(requests), request * REQUEST_FIELDS, order, cpu)
     compaction_deferred(m, z, order)
@@ -121,7 +120,7 @@ def note_served(mem: Mem, z: int, order: int) -> None:
 @kernel
 def step(mem: Mem, policy: PolicyTables) -> int:
     """Take one step of the run; return CONTINUE until it has finished."""
-    return step_run(pointers(mem), policy_pointers(policy))
+    return step_run(pointers(mem), pointers(policy))
 
 
 @kernel

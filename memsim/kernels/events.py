@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from memsim.kernels._jit import helper, inline, prefetch, ptr
+from memsim.kernels._jit import helper, inline, prefetch
 from memsim.kernels.buddy import pcp_allowed_order, prefetch_block
 from memsim.kernels.layout import (
     GONE,
@@ -75,22 +75,6 @@ def no_events(now: int) -> Batch:
     bytes_, words, ints = np.zeros(0, np.uint8), np.zeros(0, np.uint16), np.zeros(0, np.int32)
     time, index = np.array([now], np.int64), np.zeros(0, np.int16)
     return Batch(bytes_, words, words, ints, time, ints, bytes_, bytes_, index)
-
-
-@inline
-def batch_pointers(batch: Batch) -> Batch:
-    """Take the pointers of a batch's arrays."""
-    return Batch(
-        ptr(batch.op),
-        ptr(batch.request),
-        ptr(batch.cpu),
-        ptr(batch.handle),
-        ptr(batch.time),
-        ptr(batch.pfn),
-        ptr(batch.status),
-        ptr(batch.why),
-        ptr(batch.extfrag),
-    )
 
 
 @inline

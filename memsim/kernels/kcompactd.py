@@ -7,7 +7,7 @@ next.
 
 from __future__ import annotations
 
-from memsim.kernels._jit import helper, kernel
+from memsim.kernels._jit import helper, kernel, pointers
 from memsim.kernels.compact_control import (
     CC_CPU,
     CC_FREE_SCANNED,
@@ -38,9 +38,9 @@ from memsim.kernels.compaction_suitable import (
     compaction_suitable,
     defer_compaction,
 )
-from memsim.kernels.layout import Z_NODE, Z_TYPE, Mem, pointers, zone_get
+from memsim.kernels.layout import Z_NODE, Z_TYPE, Mem, zone_get
 from memsim.kernels.pcp import drain_pages_zone
-from memsim.kernels.placement import PolicyTables, policy_pointers
+from memsim.kernels.placement import PolicyTables
 from memsim.kernels.system import (
     FOREVER,
     N_KCOMPACTD,
@@ -225,7 +225,7 @@ def compact_nodes(mem: Mem, policy: PolicyTables, proactive: int) -> None:
     Nobody's time passes.
     """
     m = pointers(mem)
-    tables = policy_pointers(policy)
+    tables = pointers(policy)
     mode = MIGRATE_SYNC_LIGHT if proactive else MIGRATE_SYNC
     for node in range(m.nr_nodes):
         compact_node(m, tables, node, mode, proactive)

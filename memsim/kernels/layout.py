@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from memsim.kernels._jit import inline, ptr
+from memsim.kernels._jit import inline
 from memsim.kernels.vmstat import ZONE_EVENTS
 from memsim.mm import (
     LRU_BATCH,
@@ -281,44 +281,6 @@ class Mem(NamedTuple):
     nr_nodes: int
     lru_per_zone: int
     """1 where each zone has LRU lists (2.6.14), 0 where each node has."""
-
-
-@inline
-def pointers(mem: Mem) -> Mem:
-    """Take the arrays' element pointers once, at the top of a kernel."""
-    return Mem(
-        ptr(mem.links),
-        ptr(mem.state),
-        ptr(mem.rmap),
-        ptr(mem.pageblocks),
-        ptr(mem.zone_of),
-        ptr(mem.zones),
-        ptr(mem.pcps),
-        ptr(mem.rings),
-        ptr(mem.zonelists),
-        ptr(mem.cpu_node),
-        ptr(mem.lru_batches),
-        ptr(mem.events),
-        ptr(mem.log),
-        ptr(mem.log_cursor),
-        ptr(mem.page_table),
-        ptr(mem.lru_links),
-        ptr(mem.swap_slot),
-        ptr(mem.swap_map),
-        ptr(mem.writeback),
-        ptr(mem.dirtied),
-        ptr(mem.pageblock_skip),
-        ptr(mem.isolated),
-        ptr(mem.nodes),
-        ptr(mem.system),
-        mem.nr_pages,
-        mem.nr_cpus,
-        mem.nr_zones,
-        mem.max_page_order,
-        mem.pageblock_order,
-        mem.nr_nodes,
-        mem.lru_per_zone,
-    )
 
 
 @inline

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from memsim.kernels._jit import inline, ptr
 from memsim.mm import NR_PLACEMENT_TYPES
 
 NR_FALLBACKS = NR_PLACEMENT_TYPES - 1
@@ -68,17 +67,3 @@ BOOT_TYPE. GROUPING: grouping by mobility as 2.6.21 had it: pageblocks bring the
 along, types HighAtomic and Reserve, per-CPU lists that are searched for a type. DRAIN: per-CPU
 lists are drained where reclaim has not sufficed for a large block."""
 NR_OPTIONS = 15
-
-
-@inline
-def policy_pointers(tables: PolicyTables) -> PolicyTables:
-    """Take the pointers of a policy's tables."""
-    return PolicyTables(
-        ptr(tables.type_of_request),
-        ptr(tables.fallback),
-        ptr(tables.whole_from),
-        ptr(tables.claim),
-        ptr(tables.remainder),
-        ptr(tables.pcp_of),
-        ptr(tables.options),
-    )

@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from memsim.kernels._jit import inline, kernel, ptr
+from memsim.kernels._jit import inline, kernel, pointers, ptr
 from memsim.kernels.buddy import HIGHATOMIC
 from memsim.kernels.events import (
     SKIPPED,
     TOUCHED,
     Batch,
     alloc_context,
-    batch_pointers,
     is_resident,
     is_skipped,
     let_go,
@@ -26,7 +25,6 @@ from memsim.kernels.layout import (
     REQ_DIRECT_RECLAIM,
     REQUEST_FIELDS,
     Mem,
-    pointers,
 )
 from memsim.kernels.linux_2_6_14.daemons import begin_event
 from memsim.kernels.linux_2_6_14.page_alloc import free_pages
@@ -34,7 +32,7 @@ from memsim.kernels.linux_2_6_14.pcp import drain_pages_zone
 from memsim.kernels.linux_2_6_14.slowpath import alloc_pages
 from memsim.kernels.linux_2_6_14.touch import finish_fault, read_below, touch_resident
 from memsim.kernels.page_alloc import NEEDS_OOM_KILL
-from memsim.kernels.placement import OPT_HIGHATOMIC, PolicyTables, policy_pointers
+from memsim.kernels.placement import OPT_HIGHATOMIC, PolicyTables
 from memsim.kernels.system import S_OOM
 from memsim.kernels.zonelist import AllocContext
 from memsim.mm import OP_COLD, OP_FREE, OP_TOUCH, OP_WRITE
@@ -77,9 +75,9 @@ def run_batch(
 ) -> int:
     """Carry out events [start, stop) in order; see ``memsim.kernels.batch.run_batch``."""
     m = pointers(mem)
-    tables = policy_pointers(policy)
+    tables = pointers(policy)
     rows = ptr(requests)
-    b = batch_pointers(batch)
+    b = pointers(batch)
     m.system[S_OOM] = 0
     if start == stop:
         begin_event(m, tables, int(b.time[start]))
@@ -115,7 +113,7 @@ def run_batch(
 def drain_all_pages(mem: Mem, policy: PolicyTables) -> None:
     """Return the pages of all per-CPU lists to the buddy lists."""
     m = pointers(mem)
-    tables = policy_pointers(policy)
+    tables = pointers(policy)
     for cpu in range(m.nr_cpus):
         for z in range(m.nr_zones):
             drain_pages_zone(m, tables, z, cpu)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from memsim.kernels._jit import ctz, kernel
-from memsim.kernels.layout import Mem, pageblock_type, pointers
+from memsim.kernels._jit import ctz, kernel, pointers
+from memsim.kernels.layout import Mem, pageblock_type
 from memsim.kernels.linux_2_6_14.fallback import free_one_page
 from memsim.kernels.linux_2_6_14.grouping import reserve_pageblocks
 from memsim.kernels.linux_2_6_14.pcp import free_hot_cold_page
-from memsim.kernels.placement import PolicyTables, policy_pointers
+from memsim.kernels.placement import PolicyTables
 
 
 @kernel
@@ -21,7 +21,7 @@ def free_boot_pages(
     Source: free_all_bootmem_core, mm/bootmem.c, 2.6.14 (spec 3.2).
     """
     m = pointers(mem)
-    tables = policy_pointers(policy)
+    tables = pointers(policy)
     largest = 1 << m.max_page_order
     while start < end:
         migratetype = pageblock_type(m, start)
