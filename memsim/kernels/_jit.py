@@ -128,6 +128,8 @@ else:
         """Mark an entry point: compiled once per signature, cached on disk, without the GIL."""
         return cast("F", njit(cache=CACHE is not None, nogil=True, error_model="numpy")(function))
 
+    _PACKAGE = __name__.partition(".")[0]
+    """In the names of our functions, not in those of numba's own that they call."""
     _layouts: list[ir.Type] = []
     """How the named tuples lie that kernels pass on by address."""
 
@@ -139,12 +141,15 @@ else:
         """
 
         def add_ir_module(self, ir_module: ir.Module) -> None:
-            """Let the optimiser know that nothing writes to a kernel's named tuples."""
+            """Tell the optimiser that helpers stay apart, and leave named tuples as they are."""
             for function in ir_module.functions:
+                own = not function.is_declaration and _PACKAGE in function.name
+                if own and "alwaysinline" not in function.attributes:
+                    function.attributes.add("noinline")
                 for argument in function.args:
                     if getattr(argument.type, "pointee", None) in _layouts:
-                        for attribute in ("noalias", "captures(none)"):
-                            argument.add_attribute(attribute)
+                        argument.add_attribute("noalias")
+                        argument.add_attribute("captures(none)")
             super().add_ir_module(ir_module)  # type: ignore[no-untyped-call]
 
         def _optimize_final_module(self) -> None:
@@ -213,7 +218,7 @@ else:
         return _one_version(function, forceinline=True)
 
     def helper(function: F) -> F:
-        """Mark a helper that stays a function of its own (rare paths)."""
+        """Mark a helper that stays a function of its own (rare paths, code of many callers)."""
         return _one_version(function, forceinline=False)
 
     @intrinsic
@@ -238,11 +243,12 @@ else:
             kinds = (table[i] for i in range(len(table)))
             self.fields = dict(zip(table.fields, map(_lean, kinds), strict=True))
             super().__init__(f"Reference({table.instance_class.__name__})")
+            self._key = f"{self.name} {self.fields}"
 
         @property
-        def key(self) -> Any:
-            """What makes two of them alike."""
-            return self.name, *self.fields.items()
+        def key(self) -> str:
+            """What makes two of them alike; numba asks for it very often."""
+            return self._key
 
     @register_model(_Reference)
     class _ReferenceModel(models.PrimitiveModel):

@@ -187,6 +187,7 @@ def prefetch_head(m: Mem, lst: int) -> None:
     pfn = int(m.rings[int(m.pcps[lst + 2]) + (head & int(m.pcps[lst + 3]))])
     prefetch(m.state, pfn)
     prefetch(m.rmap, pfn)
+    prefetch(m.lru_links, 2 * pfn)
 
 
 @inline
