@@ -10,6 +10,7 @@ by a hash of all kernel sources and of ``mm.py``, whose constants are baked in.
 from __future__ import annotations
 
 import hashlib
+import operator
 import os
 import sys
 import tempfile
@@ -74,6 +75,8 @@ def cache_directory() -> Path | None:
     return None
 
 
+COLUMNS = 3
+"""Columns of the arrays of which kernels take single columns."""
 DISABLED = os.environ.get("NUMBA_DISABLE_JIT", "0") == "1"
 
 if DISABLED:
@@ -116,7 +119,7 @@ else:
     from numba import config, njit, types
     from numba.core.cgutils import alloca_once
     from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
-    from numba.core.imputils import lower_getattr_generic
+    from numba.core.imputils import lower_builtin, lower_getattr_generic
     from numba.core.typing.templates import AttributeTemplate, infer_getattr
     from numba.extending import intrinsic, models, register_model
 
@@ -230,8 +233,39 @@ else:
 
         return types.CPointer(array.dtype)(array), codegen  # type: ignore[no-untyped-call]
 
+    class _Column(types.CPointer):
+        """The address of the first element of a column of an array with COLUMNS of them."""
+
+        def __init__(self, dtype: Any) -> None:
+            super().__init__(dtype)  # type: ignore[no-untyped-call]
+            self.name = f"Column({dtype})"
+
+        @property
+        def key(self) -> Any:
+            """What makes two of them alike."""
+            return self.name
+
+    @register_model(_Column)
+    class _ColumnModel(models.PointerModel):
+        pass
+
+    def _element(builder: Any, kind: Any, address: Any, index: Any) -> Any:
+        if isinstance(kind, _Column):
+            index = builder.mul(index, index.type(COLUMNS))
+        return builder.gep(address, [index])
+
+    @lower_builtin(operator.getitem, _Column, types.Integer)  # type: ignore[no-untyped-call]
+    def _read_element(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return builder.load(_element(builder, signature.args[0], *args))
+
+    @lower_builtin(operator.setitem, _Column, types.Integer, types.Any)  # type: ignore[no-untyped-call]
+    def _write_element(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        builder.store(args[2], _element(builder, signature.args[0], *args[:2]))
+
     def _lean(kind: Any) -> Any:
-        return types.CPointer(kind.dtype) if isinstance(kind, types.Array) else kind  # type: ignore[no-untyped-call]
+        if not isinstance(kind, types.Array):
+            return kind
+        return (_Column if kind.layout == "A" else types.CPointer)(kind.dtype)
 
     class _Reference(types.Type):
         """The address of a named tuple whose arrays are raw element pointers.
@@ -300,7 +334,8 @@ else:
 
         def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
             int32 = ir.IntType(32)
-            address = builder.bitcast(builder.gep(args[0], [args[1]]), ir.IntType(8).as_pointer())
+            element = _element(builder, pointer, *args)
+            address = builder.bitcast(element, ir.IntType(8).as_pointer())
             function = builder.module.declare_intrinsic(
                 "llvm.prefetch",
                 (address.type,),

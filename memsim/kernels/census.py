@@ -65,15 +65,15 @@ def walk_free_list(mem: Mem, z: int, order: int, migratetype: int, out: NDArray[
 def walk_lru_list(mem: Mem, head: int, out: NDArray[np.int32]) -> int:
     """Write an LRU list's entries into ``out``, youngest first; return how many there are.
 
-    ``head`` is the list's entry in ``Mem.lru_links``. Stops where ``out`` is full.
+    ``head`` is the list's entry in ``Mem.lru_next``. Stops where ``out`` is full.
     """
     m = pointers(mem)
-    entry = int(m.lru_links[2 * head])
+    entry = int(m.lru_next[head])
     n = 0
     while entry != head and n < len(out):
         out[n] = entry
         n += 1
-        entry = int(m.lru_links[2 * entry])
+        entry = int(m.lru_next[entry])
     return n
 
 

@@ -96,14 +96,14 @@ def prefetch_events(m: Mem, b: Batch, i: int, stop: int) -> None:
         prefetch(m.page_table, int(b.handle[i + 2 * PREFETCH]))
         order = int(b.op[i + PREFETCH]) & 0xF
         pfn = coming_page(m, b, i + PREFETCH)
-        prefetch(m.lru_links, 2 * pfn)
         prefetch(m.state, pfn)
+        prefetch(m.lru_next, pfn)
         prefetch(m.pageblocks, pfn >> m.pageblock_order)
         if not pcp_allowed_order(order):
             prefetch_block(m, pfn, order)
         pfn = coming_page(m, b, i + PREFETCH // 2)
-        prefetch(m.lru_links, 2 * int(m.lru_links[2 * pfn]))
-        prefetch(m.lru_links, 2 * int(m.lru_links[2 * pfn + 1]))
+        prefetch(m.lru_next, int(m.lru_next[pfn]))
+        prefetch(m.lru_prev, int(m.lru_prev[pfn]))
 
 
 @inline

@@ -152,9 +152,9 @@ def take_place(m: Mem, source: int, target: int) -> None:
     if state & PAGE_WRITEBACK:
         repoint_write(m, source, target)
     if state & (PAGE_LRU | PAGE_SLAB):
-        after, before = int(m.lru_links[2 * source]), int(m.lru_links[2 * source + 1])
-        m.lru_links[2 * before], m.lru_links[2 * after + 1] = target, target
-        m.lru_links[2 * target], m.lru_links[2 * target + 1] = after, before
+        after, before = int(m.lru_next[source]), int(m.lru_prev[source])
+        m.lru_next[before], m.lru_prev[after] = target, target
+        m.lru_next[target], m.lru_prev[target] = after, before
 
 
 @helper

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from memsim.kernels._jit import inline
+from memsim.kernels._jit import COLUMNS, inline
 from memsim.kernels.vmstat import ZONE_EVENTS
 from memsim.mm import (
     LRU_BATCH,
@@ -227,7 +227,8 @@ class Mem(NamedTuple):
     state: NDArray[np.int32]
     """(N + N/1024,) page state; free blocks of order 10 and more at N + (p >> 10)."""
     rmap: NDArray[np.int32]
-    """(N,) handle of the allocated block that the page heads."""
+    """Handle of the allocated block that a page heads. This and the LRU links are columns of one
+    array, in which what belongs to a page mostly lies in one cache line."""
     pageblocks: NDArray[np.uint8]
     """(N >> pageblock_order,) migratetype of each pageblock."""
     zone_of: NDArray[np.uint8]
@@ -251,9 +252,10 @@ class Mem(NamedTuple):
     page_table: NDArray[np.int32]
     """What each handle holds: pfn + 1; 0 for nothing; -(slot + 1) for a swap slot; GONE for a page
     of a file, or of slab, that reclaim has freed."""
-    lru_links: NDArray[np.int32]
-    """LRU links: next of entry e at 2e, previous at 2e + 1; entry N + i is the head of list i, and
-    the last NR_PRIVATE_LISTS are reclaim's own."""
+    lru_next: NDArray[np.int32]
+    lru_prev: NDArray[np.int32]
+    """LRU links; entry N + i is the head of list i, and the last NR_PRIVATE_LISTS are reclaim's
+    own."""
     swap_slot: NDArray[np.int32]
     """(N,) slot of a page with PAGE_SWAPCACHE."""
     swap_map: NDArray[np.int32]
@@ -349,6 +351,17 @@ def zone_set(m: Mem, z: int, field: int, value: int) -> None:
 def zone_add(m: Mem, z: int, field: int, value: int) -> None:
     """Add to a field of a zone."""
     m.zones[z * ZONE_FIELDS + field] += value
+
+
+def new_pages(nr_pages: int, lru_lists: int) -> dict[str, NDArray[np.int32]]:
+    """Return the columns ``rmap``, ``lru_next`` and ``lru_prev``, with every LRU list empty.
+
+    Each head points at itself.
+    """
+    rows: NDArray[np.int32] = np.zeros((nr_pages + lru_lists, COLUMNS), np.int32)
+    rmap, lru_next, lru_prev = rows.T
+    lru_next[nr_pages:] = lru_prev[nr_pages:] = np.arange(nr_pages, nr_pages + lru_lists)
+    return {"rmap": rmap, "lru_next": lru_next, "lru_prev": lru_prev}
 
 
 def new_links(nr_pages: int, nr_zones: int) -> NDArray[np.int32]:

@@ -64,11 +64,11 @@ def page_holder(m: Mem, pfn: int) -> int:
 @inline
 def lru_insert(m: Mem, before: int, entry: int) -> None:
     """Put an entry right after another one."""
-    after = int(m.lru_links[2 * before])
-    m.lru_links[2 * before] = entry
-    m.lru_links[2 * entry + 1] = before
-    m.lru_links[2 * entry] = after
-    m.lru_links[2 * after + 1] = entry
+    after = int(m.lru_next[before])
+    m.lru_next[before] = entry
+    m.lru_prev[entry] = before
+    m.lru_next[entry] = after
+    m.lru_prev[after] = entry
 
 
 @inline
@@ -87,7 +87,7 @@ def lru_add_tail(m: Mem, pfn: int) -> None:
     state = int(m.state[pfn])
     z = page_zone(m, pfn)
     kind = folio_lru_list(m, state)
-    lru_insert(m, int(m.lru_links[2 * lru_head(m, z, kind) + 1]), pfn)
+    lru_insert(m, int(m.lru_prev[lru_head(m, z, kind)]), pfn)
     zone_add(m, z, Z_LRU + kind, lru_pages(state))
 
 
@@ -95,14 +95,14 @@ def lru_add_tail(m: Mem, pfn: int) -> None:
 def lru_del(m: Mem, pfn: int) -> None:
     """Take a page off the list that its state names."""
     state = int(m.state[pfn])
-    after = int(m.lru_links[2 * pfn])
-    before = int(m.lru_links[2 * pfn + 1])
-    m.lru_links[2 * before] = after
-    m.lru_links[2 * after + 1] = before
+    after = int(m.lru_next[pfn])
+    before = int(m.lru_prev[pfn])
+    m.lru_next[before] = after
+    m.lru_prev[after] = before
     zone_add(m, page_zone(m, pfn), Z_LRU + folio_lru_list(m, state), -lru_pages(state))
 
 
 @inline
 def lru_tail(m: Mem, head: int) -> int:
     """Return the oldest entry of the list with this head; the head itself if it is empty."""
-    return int(m.lru_links[2 * head + 1])
+    return int(m.lru_prev[head])

@@ -186,8 +186,6 @@ def prefetch_head(m: Mem, lst: int) -> None:
     head = int(m.pcps[lst]) + HEAD_AHEAD
     pfn = int(m.rings[int(m.pcps[lst + 2]) + (head & int(m.pcps[lst + 3]))])
     prefetch(m.state, pfn)
-    prefetch(m.rmap, pfn)
-    prefetch(m.lru_links, 2 * pfn)
 
 
 @inline

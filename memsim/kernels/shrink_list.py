@@ -130,9 +130,9 @@ def putback_page(m: Mem, pfn: int) -> None:
 @inline
 def unlink_private(m: Mem, entry: int) -> None:
     """Take an entry off a private list, which no zone counts."""
-    after, before = int(m.lru_links[2 * entry]), int(m.lru_links[2 * entry + 1])
-    m.lru_links[2 * before] = after
-    m.lru_links[2 * after + 1] = before
+    after, before = int(m.lru_next[entry]), int(m.lru_prev[entry])
+    m.lru_next[before] = after
+    m.lru_prev[after] = before
 
 
 @helper

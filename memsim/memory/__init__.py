@@ -75,7 +75,6 @@ class Memory:
         return L.Mem(
             links=L.new_links(n, len(zones)),
             state=np.zeros(n + n // MAX_ORDER_NR_PAGES, np.int32),
-            rmap=np.zeros(n, np.int32),
             pageblocks=np.full(
                 n >> self.setup.pageblock_order, self.tables.options[OPT_BOOT_TYPE], np.uint8
             ),

@@ -88,7 +88,7 @@ def _lists(memory: Memory, heads: Heads) -> Iterator[str]:
 def _links(memory: Memory, owner: int, kind: int, entries: NDArray[np.int64]) -> Iterator[str]:
     head = memory.nr_pages + L.NR_LRU_LISTS * owner + kind
     chain = np.concatenate([[head], entries, [head]])
-    if np.any(memory.mem.lru_links[2 * chain[1:] + 1] != chain[:-1]):
+    if np.any(memory.mem.lru_prev[chain[1:]] != chain[:-1]):
         yield f"LRU list {kind} of {owner} is not the same backwards"
 
 

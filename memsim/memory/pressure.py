@@ -50,7 +50,7 @@ def pressure_arrays(setup: MachineSetup, nr_pages: int) -> dict[str, Any]:
     slots = setup.pressure.swap_slots if setup.pressure else 0
     first_look = _first_look(setup)
     return {
-        "lru_links": _new_lru_links(nr_pages, L.NR_LRU_LISTS * owners + L.NR_PRIVATE_LISTS),
+        **L.new_pages(nr_pages, L.NR_LRU_LISTS * owners + L.NR_PRIVATE_LISTS),
         "swap_slot": np.zeros(nr_pages, np.int32),
         "swap_map": np.zeros(slots, np.int32),
         "writeback": np.zeros(2 * WRITEBACK_CAPACITY, np.int64),
@@ -68,13 +68,6 @@ def _first_look(setup: MachineSetup) -> int:
     if old or setup.pressure is None or setup.pressure.compaction_proactiveness == 0:
         return S.FOREVER
     return S.PROACTIVE_INTERVAL_NS
-
-
-def _new_lru_links(nr_pages: int, lists: int) -> NDArray[np.int32]:
-    """Return LRU links with every list empty (each head points at itself)."""
-    links: NDArray[Any] = np.zeros(2 * (nr_pages + lists), np.int32)
-    links[2 * nr_pages :] = np.repeat(np.arange(nr_pages, nr_pages + lists), 2)
-    return links
 
 
 def _skip_bits(setup: MachineSetup, nr_pages: int) -> NDArray[np.uint8]:
