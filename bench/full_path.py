@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from time import process_time
 from typing import NamedTuple
 
 import numpy as np
@@ -43,6 +43,7 @@ class Events(NamedTuple):
     request: NDArray[np.uint16]
     cpu: NDArray[np.uint16]
     handle: NDArray[np.int32]
+    time: NDArray[np.int64]
 
     def part(self, start: int, stop: int) -> Events:
         """Return events [start, stop)."""
@@ -74,14 +75,13 @@ def mixed_events(
     request = np.where(is_free, 0, stream.op >> TYPE_SHIFT).astype(np.uint16)
     request[op == PAGEBLOCK_ORDER] = HUGE_REQUEST
     cpu = np.random.default_rng(SEED).integers(0, CPUS, len(op), np.uint16)
-    return Events(op, request, cpu, stream.handle), stream.filled, stream.handles
+    time = np.arange(len(op), dtype=np.int64)
+    return Events(op, request, cpu, stream.handle, time), stream.filled, stream.handles
 
 
 def warm_up(profile: str = "linux-6.1") -> None:
     """Compile, or load, the kernels."""
-    nothing = np.zeros(0, np.uint16)
-    memory = machine(1 << 30, profile, "none")
-    memory.run(nothing.astype(np.uint8), nothing, nothing, nothing.astype(np.int32))
+    machine(1 << 30, profile, "none").advance(0)
 
 
 def timed(memory: Memory, events: Events) -> float:
@@ -89,9 +89,9 @@ def timed(memory: Memory, events: Events) -> float:
 
     Raises AssertionError if an event found nothing to allocate or free: such events are cheap.
     """
-    begin = time.process_time()
+    begin = process_time()
     outcome = memory.run(*events)
-    took = time.process_time() - begin
+    took = process_time() - begin
     assert np.isin(outcome.status, (Status.OK, Status.FREED)).all()
     return took / len(events.op) * 1e9
 
@@ -141,8 +141,9 @@ def runs(size: int, pages: int, repetitions: int) -> tuple[list[float], list[flo
     warm_up()
     handle = np.arange(pages, dtype=np.int32)
     zeros, ones = np.zeros(pages, np.uint16), np.ones(pages, np.uint16)
-    touch = Events(zeros.astype(np.uint8), ones, zeros, handle)
-    exit_ = Events(np.full(pages, OP_FREE, np.uint8), ones, zeros, handle)
+    at_once = np.zeros(pages, np.int64)
+    touch = Events(zeros.astype(np.uint8), ones, zeros, handle, at_once)
+    exit_ = Events(np.full(pages, OP_FREE, np.uint8), ones, zeros, handle, at_once)
     touched, freed = [], []
     for _ in range(repetitions):
         memory = machine(size)
@@ -171,7 +172,7 @@ def bytes_per_touched_page(size: int, pages: int) -> float:
     memory.page_table.fill(0)
     count = 1 << 16
     zeros = np.zeros(count, np.uint8), np.ones(count, np.uint16), np.zeros(count, np.uint16)
-    memory.run(*(column[:0] for column in zeros), np.zeros(0, np.int32))
+    memory.advance(0)
     handle = np.arange(count, dtype=np.int32)
     before = resident_bytes()
     for first in range(0, pages, count):

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bench.full_path import CPUS
+from bench.full_path import CPUS, Events
 from bench.streams import SEED
 from memsim import plugins
 from memsim.memory import Memory
@@ -29,16 +28,6 @@ NS_PER_EVENT = 2_000
 """Simulated time from one event to the next: half a million a second."""
 WARM_UP = 256 << 20
 """A machine that kernels are compiled, or loaded, on."""
-
-
-class Events(NamedTuple):
-    """What Memory.run takes."""
-
-    op: NDArray[np.uint8]
-    request: NDArray[np.uint16]
-    cpu: NDArray[np.uint16]
-    handle: NDArray[np.int32]
-    time: NDArray[np.int64]
 
 
 class PerPage(NamedTuple):
@@ -97,11 +86,11 @@ def ns_per_event(size: int, count: int, repetitions: int) -> list[float]:
     """Return what each repetition of a mix takes per event; the first half only fills memory."""
     events, handles = mixed_events(size // PAGE_SIZE, 2 * count)
     took = []
-    timed(machine(WARM_UP, handles), Events(*(column[:1] for column in events)))
+    timed(machine(WARM_UP, handles), events.part(0, 1))
     for _ in range(repetitions):
         memory = machine(size, handles)
-        timed(memory, Events(*(column[:count] for column in events)))
-        took.append(timed(memory, Events(*(column[count:] for column in events))) / count)
+        timed(memory, events.part(0, count))
+        took.append(timed(memory, events.part(count, 2 * count)) / count)
     return took
 
 

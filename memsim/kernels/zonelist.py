@@ -134,12 +134,12 @@ def zone_watermark_fast(m: Mem, z: int, ac: AllocContext, alloc_flags: int) -> b
     which = alloc_flags & ALLOC_WMARK_MASK
     boost = zone_get(m, z, Z_BOOST)
     unboosted = zone_get(m, z, Z_WMARK + which)
+    free = max(zone_get(m, z, Z_NR_FREE_PAGES), 0)
     if ac.order == 0:
-        free = max(zone_get(m, z, Z_NR_FREE_PAGES), 0)
         usable = free - min(free, zone_unusable_free(m, z, 0, alloc_flags))
         if usable > unboosted + boost + zone_get(m, z, Z_LOWMEM_RESERVE + ac.highest_zone):
             return True
-    if zone_watermark_ok(m, z, ac, unboosted + boost, alloc_flags):
+    if watermark_ok(m, z, ac, unboosted + boost, alloc_flags, free):
         return True
     atomic = ac.order == 0 and ac.flags & REQ_ATOMIC and boost != 0 and which == WMARK_MIN
     return bool(atomic) and zone_watermark_ok(m, z, ac, unboosted, alloc_flags)

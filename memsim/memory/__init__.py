@@ -239,7 +239,7 @@ class Memory:
         n = len(op)
         if time is None:
             time = np.full(n, self.now, np.int64)
-        pfn = np.full(n, -1, np.int32)
+        pfn = np.empty(n, np.int32)
         status = np.zeros(n, np.uint8)
         why = np.zeros(n, np.uint8)
         extfrag = np.zeros(n, np.int16)
