@@ -6,11 +6,14 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import memsim
-from memsim.kernels import _jit
+from memsim.kernels import _jit, layout
 
 PACKAGE = Path(memsim.__file__).parent
 BOOT = """
@@ -22,6 +25,34 @@ memory = KernelMachine(MachineSpec((ZoneSpec(0, 4096, ()),))).memory
 memory.free_boot_range(0, 1, 4096)
 print(_jit.CACHE is not None, [memory.free_list(0, o, 1).tolist() for o in range(11)])
 """
+
+
+class Table(NamedTuple):
+    """Arrays whole and in columns, and a number."""
+
+    whole: NDArray[np.int64]
+    first: NDArray[np.int32]
+    last: NDArray[np.int32]
+    step: int
+
+
+@_jit.helper
+def move(t, i):
+    """Move an element from the last column to the first; note its number."""
+    t.first[i] = int(t.last[i]) + t.step
+    t.last[i] = 0
+    t.whole[i] += i
+
+
+@_jit.kernel
+def move_all(table):
+    """Move each element; return what the first column then holds."""
+    t = _jit.pointers(table)
+    total = 0
+    for i in range(5):
+        move(t, i)
+        total += int(t.first[i])
+    return total
 
 
 def run_boot(folder, temporary, **env):
@@ -84,3 +115,18 @@ def test_a_folder_of_somebody_else_is_not_used(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "mine"))
     monkeypatch.setattr(os, "getuid", lambda: 4242)
     assert _jit.cache_directory() is None
+
+
+def test_helpers_share_a_tuple_of_columns_with_their_kernel():
+    rows = np.arange(5 * _jit.COLUMNS, dtype=np.int32).reshape(5, _jit.COLUMNS)
+    expected = rows.copy()
+    expected[:, 0], expected[:, -1] = rows[:, -1] + 7, 0
+    table = Table(np.full(5, 100), rows[:, 0], rows[:, -1], 7)
+    assert move_all(table) == expected[:, 0].sum()
+    np.testing.assert_array_equal(rows, expected)
+    np.testing.assert_array_equal(table.whole, 100 + np.arange(5))
+
+
+def test_columns_of_pages_lie_as_kernels_expect():
+    columns = layout.new_pages(1024, 8).values()
+    assert {column.strides for column in columns} == {(4 * _jit.COLUMNS,)}
