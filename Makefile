@@ -44,7 +44,7 @@ history: setup ## Repeat the tests of 2005 with ten seeds and rewrite the tables
 soak: setup ## Carry out 10^9 events under pressure; invariants, speed and memory at intervals
 	@$(BIN)/python -m bench.soak
 
-sweep: setup ## Carry out 520 trials on every executor and compare the bytes of all tables
+sweep: setup ## Carry out 780 trials on every executor and compare the bytes of all tables
 	@$(BIN)/python -m bench.sweep
 
 stats: setup ## Measure how often the verdicts of memsim compare err, in simulated comparisons
