@@ -364,6 +364,12 @@ def new_pages(nr_pages: int, lru_lists: int) -> dict[str, NDArray[np.int32]]:
     return {"rmap": rmap, "lru_next": lru_next, "lru_prev": lru_prev}
 
 
+def copy_pages(mem: Mem) -> dict[str, Any]:
+    """Return copies of what ``new_pages`` makes, side by side as those are."""
+    rmap, lru_next, lru_prev = np.stack((mem.rmap, mem.lru_next, mem.lru_prev), axis=1).T
+    return {"rmap": rmap, "lru_next": lru_next, "lru_prev": lru_prev}
+
+
 def new_links(nr_pages: int, nr_zones: int) -> NDArray[np.int32]:
     """Return links with every free list empty (each sentinel points at itself)."""
     first = nr_pages + (nr_pages >> MAX_PAGE_ORDER << 1)

@@ -217,7 +217,7 @@ class Memory:
     def copy(self) -> Memory:
         """Return an independent copy of everything."""
         twin = copy.copy(self)
-        twin.mem = copy.deepcopy(self.mem)
+        twin.mem = copy.deepcopy(self.mem)._replace(**L.copy_pages(self.mem))
         return twin
 
     # --- events ---------------------------------------------------------------------------

@@ -10,10 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from backend import MachineSpec, ZoneSpec
+from kernel_backend import KernelMachine
 from numpy.typing import NDArray
 
 import memsim
-from memsim.kernels import _jit, layout
+from memsim.kernels import _jit
 
 PACKAGE = Path(memsim.__file__).parent
 BOOT = """
@@ -128,5 +130,9 @@ def test_helpers_share_a_tuple_of_columns_with_their_kernel():
 
 
 def test_columns_of_pages_lie_as_kernels_expect():
-    columns = layout.new_pages(1024, 8).values()
-    assert {column.strides for column in columns} == {(4 * _jit.COLUMNS,)}
+    memory = KernelMachine(MachineSpec((ZoneSpec(0, 1024, ()),))).memory
+    for mem in (memory.mem, memory.copy().mem):
+        columns = mem.rmap, mem.lru_next, mem.lru_prev
+        assert {column.strides for column in columns} == {(4 * _jit.COLUMNS,)}
+        assert [column[-1] for column in columns[1:]] == 2 * [len(mem.lru_next) - 1]
+    assert not np.shares_memory(memory.mem.rmap, mem.rmap)
