@@ -199,3 +199,5 @@ class TrialRecord:
     pageblock_order: int
     old_types: int | None
     """In the kernels of 2005 the number of types of the placement policy, else None."""
+    grouped: bool = False
+    """In these kernels: that policy groups by mobility and can reserve pageblocks (HighAtomic)."""

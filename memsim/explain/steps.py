@@ -69,7 +69,7 @@ WORDS: dict[int, tuple[str, Callable[[Sequence[int]], str]]] = {
     T.STEP_WAKE: ("wake kswapd", lambda v: f"for order {v[0]}"),
     T.STEP_WALK: ("walk the zones", _walk),
     T.STEP_COMPACT: ("compact", _compact),
-    T.STEP_RECLAIM: ("reclaim", lambda v: f"progress {v[0]:,}" if v[0] else "no progress"),
+    T.STEP_RECLAIM: ("reclaim", lambda v: f"{v[0]:,} pages" if v[0] else "no progress"),
     T.STEP_UNRESERVE: (
         "give a high-atomic pageblock back", lambda v: "done" if v[1] else "there is none",
     ),

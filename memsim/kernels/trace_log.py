@@ -31,7 +31,7 @@ STEP_ENTER            order, migratetype, ALLOC_* flags: the fast path has found
 STEP_WAKE             order, highest zone type: the kswapd of every node in the list is woken
 STEP_WALK             ALLOC_* flags, pfn or -1
 STEP_COMPACT          priority (PRIO_*), result (COMPACT_*), pfn or -1
-STEP_RECLAIM          pages reclaimed, priority of the coming compaction
+STEP_RECLAIM          pages reclaimed, 0 if that is no progress
 STEP_UNRESERVE        1 if forced, 1 if a HighAtomic pageblock was given back
 STEP_DRAIN            nothing: the per-CPU lists of all CPUs were drained
 STEP_RETRY            RETRY_*, rounds without progress, compaction retries, priority

@@ -78,9 +78,9 @@ def measure(record: TrialRecord) -> dict[str, int | float | None]:
     }
 
 
-def zone_rows(record: TrialRecord) -> list[dict[str, int | str]]:
+def zone_rows(record: TrialRecord) -> list[dict[str, int | float | str | None]]:
     """Return one row per zone and order, as in the kernel's buddyinfo and extfrag files."""
-    rows: list[dict[str, int | str]] = []
+    rows: list[dict[str, int | float | str | None]] = []
     for zone, lists in zip(record.zones, record.census.free_blocks, strict=True):
         blocks = lists.sum(axis=1)
         rows += [
@@ -91,6 +91,7 @@ def zone_rows(record: TrialRecord) -> list[dict[str, int | str]]:
                 "free_blocks": int(blocks[order]),
                 "empty_areas": int(record.census.empty_areas.sum()),
                 "fragmentation_index": fragmentation_index(blocks, order),
+                "paper_index": paper_index(blocks, order),
                 "unusable_index": unusable_index(blocks, order),
                 "extfrag": extfrag_for_order(blocks, order),
             }
@@ -123,12 +124,25 @@ def fragmentation_index(blocks: Counts, order: int) -> int:
     return 1000 - (1000 + (free_pages(blocks) * 1000 >> order)) // total
 
 
-def unusable_index(blocks: Counts, order: int) -> int:
+def paper_index(blocks: Counts, order: int) -> float | None:
+    """Return the fragmentation index as the papers and VMRegress have it: 0 to 1, None if nothing
+    is free.
+
+    It means something where no block of the order is free, and differs from the kernel's by one
+    block. Source: bin/extfrag_index_offline.pl, VMRegress (spec history-2005 1.0).
+    """
+    total = int(blocks.sum())
+    return 1 - free_pages(blocks) / (1 << order) / total if total else None
+
+
+def unusable_index(blocks: Counts, order: int, taken: int = 0) -> int:
     """Return the thousandths of the free pages that lie in blocks below an order.
 
-    1000 if no page is free. Source: unusable_free_index, mm/vmstat.c, 6.1 (spec 6.9).
+    1000 if no page is free. ``taken`` pages that a test holds in blocks of the order count as if
+    they were free still, as in VMRegress (spec history-2005 1.0). Source: unusable_free_index,
+    mm/vmstat.c, 6.1 (spec 6.9).
     """
-    free = free_pages(blocks)
+    free = free_pages(blocks) + taken
     return _below(blocks, order) * 1000 // free if free else 1000
 
 

@@ -27,7 +27,9 @@ COLUMNS = (
 def measure(record: TrialRecord) -> dict[str, int | float | None]:
     """Count the pageblocks of all zones; blank for types that the kernel or the policy lacks."""
     names = NAMES
-    if record.old_types is not None:
+    if record.grouped:
+        names = NAMES[:NR_PLACEMENT_TYPES]
+    elif record.old_types is not None:
         names = OLD_NAMES[: record.old_types] if record.old_types > 1 else ()
     counts = record.census.pageblocks.sum(axis=0)
     known = {name: int(n) for name, n in zip(names, counts, strict=False)}

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from memsim import plugins
 from memsim.errors import TrialError
 from memsim.kernels import layout as L
-from memsim.kernels.placement import PolicyTables
+from memsim.kernels.placement import OPT_GROUPING, PolicyTables
 from memsim.memory import Memory
 from memsim.memory.start import kernel_of, start
 from memsim.metrics._validity import measure_all
@@ -144,6 +144,7 @@ class _Run:
         old = self.memory.setup.mechanism == "linux-2.6.14"
         types = getattr(plugins.model_of("policies", trial.spec.placement), "TYPES", ())
         self.old_types = len(types) if old else None
+        self.grouped = bool(self.memory.tables.options[OPT_GROUPING])
         self.memory_block_order = _order_of(scenario.machine.memory_block_size)
         self.cpus = _cpus_of_nodes(trial, self.memory)
         self.names, self.streams = self._plan(trial)
@@ -340,6 +341,7 @@ class _Run:
             max_page_order=self.memory.setup.max_page_order,
             pageblock_order=self.memory.setup.pageblock_order,
             old_types=self.old_types,
+            grouped=self.grouped,
         )
 
 

@@ -313,7 +313,7 @@ class NaiveReclaim2614(NaiveReclaim):
         self.work = 0
         for zone in self.scan:
             zone.prev = zone.temp
-        return all_freed >= CHUNK
+        return all_freed if all_freed >= CHUNK else 0
 
     def shrink_zone(self, z, priority, fs, io):
         zone = self.scan[z]

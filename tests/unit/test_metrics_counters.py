@@ -1,5 +1,7 @@
 """Metrics that read counters, probes and the census."""
 
+from dataclasses import replace
+
 from trial_records import NEEDS_RECLAIM, NOPAGE, OK, record
 
 from memsim.metrics import allocation, fallback, high_order, hotplug, numa, overhead, pageblocks
@@ -68,6 +70,8 @@ def test_pageblocks_of_2005_have_the_types_of_their_policy():
     light = pageblocks.measure(record(old_types=2, **old))
     assert (light["unmovable"], light["movable"], light["reclaimable"]) == (3, 40, None)
     assert pageblocks.measure(record(old_types=1, **old))["unmovable"] is None
+    grouped = pageblocks.measure(replace(record(old_types=3, **old), grouped=True))
+    assert (grouped["reclaimable"], grouped["highatomic"], grouped["fallback"]) == (0, 5, None)
 
 
 def test_overhead_is_also_per_million_allocations():

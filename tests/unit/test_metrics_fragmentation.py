@@ -11,6 +11,7 @@ from memsim.metrics.fragmentation import (
     extfrag_for_order,
     fragmentation_index,
     measure,
+    paper_index,
     suitable_blocks,
     unusable_index,
     zone_rows,
@@ -19,22 +20,28 @@ from memsim.mm import NR_ORDERS
 
 
 @pytest.mark.parametrize(
-    ("free", "order", "index", "unusable", "extfrag"),
+    ("free", "order", "index", "paper", "unusable", "extfrag"),
     [
-        ({0: 1024}, 4, 937, 1000, 100),
-        ({0: 512}, 9, 997, 1000, 100),
-        ({0: 1}, 9, -1, 1000, 100),
-        ({0: 4, 1: 2, 2: 1}, 3, 643, 1000, 100),
-        ({3: 2, 0: 8}, 3, -1000, 333, 33),
-        ({5: 100}, 10, 959, 1000, 100),
-        ({}, 0, 0, 1000, 0),
-        ({}, 9, 0, 1000, 0),
+        ({0: 1024}, 4, 937, 0.9375, 1000, 100),
+        ({0: 512}, 9, 997, 0.998, 1000, 100),
+        ({0: 1}, 9, -1, 0.998, 1000, 100),
+        ({0: 4, 1: 2, 2: 1}, 3, 643, 0.7857, 1000, 100),
+        ({3: 2, 0: 8}, 3, -1000, 0.70, 333, 33),
+        ({5: 100}, 10, 959, 0.96875, 1000, 100),
+        ({}, 0, 0, None, 1000, 0),
+        ({}, 9, 0, None, 1000, 0),
     ],
 )
-def test_index_vectors_of_the_kernel_definitions(free, order, index, unusable, extfrag):
+def test_history_1_0_index_vectors(free, order, index, paper, unusable, extfrag):
     assert fragmentation_index(blocks(free), order) == index
+    assert paper_index(blocks(free), order) == (paper and pytest.approx(paper, abs=6e-5))
     assert unusable_index(blocks(free), order) == unusable
     assert extfrag_for_order(blocks(free), order) == extfrag
+
+
+def test_history_1_0_pages_that_a_test_has_taken_count_as_free_in_vmregress():
+    assert unusable_index(blocks({0: 512}), 9, taken=1536) == 250
+    assert unusable_index(blocks({}), 9, taken=512) == 0
 
 
 @pytest.mark.parametrize(

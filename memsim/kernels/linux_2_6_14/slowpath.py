@@ -211,8 +211,8 @@ def reclaim_at(
 
 
 @helper
-def try_to_free_pages(m: Mem, tables: PolicyTables, ac: AllocContext) -> bool:
-    """Reclaim on behalf of a request; say whether that made progress (spec 6.3)."""
+def try_to_free_pages(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
+    """Reclaim on behalf of a request; return the pages freed, 0 if that is no progress (6.3)."""
     lru_pages = begin_reclaim(m, ac)
     total_scanned, total_freed = 0, 0
     for priority in range(DEF_PRIORITY, -1, -1):
@@ -226,7 +226,7 @@ def try_to_free_pages(m: Mem, tables: PolicyTables, ac: AllocContext) -> bool:
         if scanned and priority < LEAST_PRIORITY_WITHOUT_WAIT:
             io_schedule_timeout(m, tables, CONGESTION_WAIT_NS)
     end_reclaim(m, ac)
-    return total_freed >= SWAP_CLUSTER_MAX
+    return total_freed if total_freed >= SWAP_CLUSTER_MAX else 0
 
 
 # --- the request --------------------------------------------------------------------------------
@@ -295,7 +295,7 @@ def reclaim_and_retry(m: Mem, tables: PolicyTables, ac: AllocContext, alloc_flag
     hopeless = 0
     for _ in range(MAX_ROUNDS):
         progress = try_to_free_pages(m, tables, ac)
-        log_step(m, STEP_RECLAIM, 1 if progress else 0)
+        log_step(m, STEP_RECLAIM, progress)
         if ac.order and int(tables.options[OPT_GROUPING]):
             drain_all_pages(m, tables)
             log_step(m, STEP_DRAIN)
