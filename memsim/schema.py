@@ -46,6 +46,8 @@ class Request:
     mlocked: bool = False
     pinned: bool = False
     """The pages hold references that no page table explains."""
+    waiters: int = 0
+    """How many processes make these requests and wait for them (see Pace); 0: nobody waits."""
 
 
 class AllocBatch(NamedTuple):
@@ -94,9 +96,21 @@ class HeldBlocks(NamedTuple):
         return len(self.pfn)
 
 
+class Pace(NamedTuple):
+    """How a stream falls behind its plan: who asks goes on when he has what he asked for."""
+
+    processes: int
+    """They go on by themselves: what one of them waits holds up the stream by this part of it."""
+    deadlines: tuple[int, ...] = ()
+    """Instants (ns) at which the stream is as planned again. Of what it has not done by then it
+    only gives back."""
+    group: str = ""
+    """Streams of one group fall behind together."""
+
+
 @dataclass(frozen=True)
 class Stream:
-    """All that one workload will ask for: an open loop, whatever becomes of its requests."""
+    """All that one workload will ask for, planned ahead."""
 
     requests: tuple[Request, ...]
     handles: int
@@ -112,6 +126,8 @@ class Stream:
     """-1000 (never) to 1000, see /proc/PID/oom_score_adj."""
     observe: bool = False
     """Each allocation of this stream is a row of high_order.csv (probes)."""
+    pace: Pace | None = None
+    """Without it, events happen when they were planned, whatever becomes of earlier ones."""
     notes: tuple[str, ...] = ()
     """Sentences that the run prints below its tables (what a replay had to leave out)."""
 

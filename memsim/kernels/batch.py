@@ -21,6 +21,7 @@ from memsim.kernels.events import (
 )
 from memsim.kernels.layout import (
     R_PAGE,
+    R_WAITERS,
     REQUEST_FIELDS,
     Mem,
 )
@@ -29,7 +30,7 @@ from memsim.kernels.placement import PolicyTables
 from memsim.kernels.runs import begins_run, run_of_events
 from memsim.kernels.slowpath import alloc_pages
 from memsim.kernels.slowpath import drain_all_pages as drain_all
-from memsim.kernels.system import S_OOM
+from memsim.kernels.system import S_OOM, S_STALL, S_WAITERS, fall_behind
 from memsim.kernels.touch import fault_in
 from memsim.kernels.trace_log import (
     keeps_log,
@@ -44,8 +45,8 @@ def run_batch(
     """Carry out events [start, stop) in order; fill in pfn and status.
 
     Without events (``start == stop``) time comes to that of ``start``, and what is due is done.
-    Returns the index of the first event not carried out: ``stop``, or less when the log is full or
-    a request needs an OOM kill.
+    Returns the index of the first event not carried out: ``stop``, or less when the log is full,
+    a request needs an OOM kill, or streams have fallen behind.
     ``requests`` is flat, (rows * REQUEST_FIELDS,).
     """
     m = pointers(mem)
@@ -80,6 +81,7 @@ def run_batch(
             pfn = -1
         else:
             at = int(b.request[i]) * REQUEST_FIELDS
+            m.system[S_WAITERS] = rows[at + R_WAITERS]
             ac = alloc_context(m, rows, at, op & 0xF, cpu)
             pfn = alloc_pages(m, tables, ac)
             if pfn == NEEDS_OOM_KILL:
@@ -91,6 +93,8 @@ def run_batch(
                 fault_in(m, int(b.handle[i]), entry, pfn, op & OP_WRITE)
         b.pfn[i] = pfn
         i += 1
+        if int(m.system[S_STALL]) and fall_behind(m, rows, int(b.request[i - 1]) * REQUEST_FIELDS):
+            return i
     return stop
 
 

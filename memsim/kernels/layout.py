@@ -186,7 +186,9 @@ R_FLAGS = 3
 R_NODE = 4
 """Node whose zonelist is walked, -1: the node of the requesting CPU."""
 R_NODEMASK = 5
-REQUEST_FIELDS = 6
+R_WAITERS, R_WAITED = 6, 7
+"""Processes that wait for such requests, and what they have waited since anybody took note."""
+REQUEST_FIELDS = 8
 
 REQ_HIGH = 1
 REQ_ATOMIC = 2

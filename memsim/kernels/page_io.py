@@ -2,8 +2,10 @@
 
 Source: mm/page-writeback.c, mm/page_io.c, mm/filemap.c (folio_end_writeback), Linux 6.1.
 
-Unlike Linux: one serial device serves swap and files; it writes one page after the other, and reads
-do not wait for its writes. A page that is freed while it is written is free at once.
+Unlike Linux: one serial device serves swap and files, one page after the other; reads and writes
+get half of it each while there are both. Only reads need seeks; writes are taken to be sorted.
+Pages of a file lie on it in the order of their handles.
+What nobody waits for is read at once. A page that is freed while it is written is free at once.
 """
 
 from __future__ import annotations
@@ -27,12 +29,17 @@ from memsim.kernels.layout import (
 from memsim.kernels.lru import lru_add_tail, lru_del, lru_pages
 from memsim.kernels.system import (
     FOREVER,
-    S_DEVICE_FREE_AT,
     S_FILE_WRITE_NS,
+    S_READ_AT,
+    S_READS_END,
+    S_SEEK_NS,
     S_SWAP_WRITE_NS,
+    S_WAITERS,
     S_WRITEBACK_CAPACITY,
     S_WRITEBACK_HEAD,
     S_WRITEBACK_LENGTH,
+    S_WRITES_END,
+    book_stall,
     clock,
     due_at,
 )
@@ -40,6 +47,8 @@ from memsim.kernels.vmstat import NR_WRITTEN, PGPGOUT, PGROTATED, PSWPOUT
 from memsim.mm import PAGE_SIZE
 
 KIB_PER_PAGE = PAGE_SIZE // 1024
+SWAP_PLACES = 1 << 32
+"""Slots of swap lie behind all files."""
 
 
 @inline
@@ -70,6 +79,33 @@ def writes_end(m: Mem, count: int) -> int:
     return int(m.writeback[writeback_entry(m, last) + 1]) if last >= 0 else clock(m)
 
 
+@inline
+def seek(m: Mem, place: int, pages: int) -> int:
+    """Bring the head to a place, and over the pages there; return the time that it takes."""
+    away = int(m.system[S_READ_AT]) != place
+    m.system[S_READ_AT] = place + pages
+    return int(m.system[S_SEEK_NS]) if away else 0
+
+
+@inline
+def shared(m: Mem, others_end: int, ns: int) -> int:
+    """Return how long the device takes: twice as long while it has reads as well as writes."""
+    return 2 * ns if int(m.system[others_end]) > clock(m) else ns
+
+
+@helper
+def wait_on_page_read(m: Mem, place: int, pages: int, ns: int) -> None:
+    """Wait until the device has read pages, which takes ``ns`` each, from a place on it."""
+    now = clock(m)
+    cost = pages * ns + seek(m, place, pages)
+    if int(m.system[S_WAITERS]) == 0:
+        book_stall(m, cost)
+        return
+    end = max(now, int(m.system[S_READS_END])) + shared(m, S_WRITES_END, cost)
+    m.system[S_READS_END] = end
+    book_stall(m, end - now)
+
+
 @helper
 def write_page(m: Mem, pfn: int) -> None:
     """Begin to write a page to its swap slot or its file; the device must not be congested."""
@@ -84,8 +120,8 @@ def write_page(m: Mem, pfn: int) -> None:
     m.events[PSWPOUT] += pages if anon else 0
     m.events[PGPGOUT] += pages * KIB_PER_PAGE
     cost = int(m.system[S_SWAP_WRITE_NS]) if anon else int(m.system[S_FILE_WRITE_NS])
-    end = max(clock(m), int(m.system[S_DEVICE_FREE_AT])) + pages * cost
-    m.system[S_DEVICE_FREE_AT] = end
+    end = max(clock(m), int(m.system[S_WRITES_END])) + shared(m, S_READS_END, pages * cost)
+    m.system[S_WRITES_END] = end
     at = writeback_entry(m, int(m.system[S_WRITEBACK_LENGTH]))
     m.writeback[at] = pfn
     m.writeback[at + 1] = end

@@ -5,8 +5,11 @@ Daemons are due at instants of simulated time; the system row has the earliest o
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from memsim.kernels._jit import inline
-from memsim.kernels.layout import Mem
+from memsim.kernels.layout import R_WAITED, R_WAITERS, Mem
 from memsim.kernels.vmstat import STALL_MODEL_NS
 
 # --- Node row: int64 ----------------------------------------------------------------------------
@@ -85,8 +88,8 @@ S_RECLAIM_NS = 21
 """Unmapping and freeing one page."""
 S_MIGRATE_NS = 22
 """Copying one page, and its bookkeeping."""
-S_DEVICE_FREE_AT = 23
-"""When the swap device has written all that was given to it."""
+S_WRITES_END = 23
+"""When the device has written all that was given to it."""
 S_WRITEBACK_HEAD = 24
 S_WRITEBACK_LENGTH = 25
 S_WHY = 26
@@ -120,9 +123,21 @@ S_SHARED_CPU = 62
 """1: daemons share the requesters' only CPU, and one that is woken goes first."""
 S_MAY_MIX = 63
 """1: policy ``ideal`` lets types into each other's pageblocks, for there is nothing else left."""
+S_SEEK_NS = 40
+"""Before a page is read that does not follow the one read last."""
+S_READ_AT = 41
+"""The place on the device after the one that was read last."""
+S_READS_END = 42
+"""When the device has read all that somebody waits for."""
+S_WAITERS = 43
+"""R_WAITERS of the request at hand."""
+S_WAITED = 44
+"""What streams have fallen behind since anybody took note (ns)."""
 S_COMPACT = 64
 """The run of compaction at hand (compact_control.CC_*)."""
 SYSTEM_FIELDS = 96
+PACE_NS = 5_000_000
+"""So far streams may fall behind before the order of what follows is looked at again."""
 
 
 @inline
@@ -136,6 +151,18 @@ def due_at(m: Mem, time: int) -> None:
 def clock(m: Mem) -> int:
     """Return the instant that whoever acts has come to: a request's own clock, or a daemon's."""
     return int(m.system[S_NOW]) + int(m.system[S_STALL])
+
+
+@inline
+def fall_behind(m: Mem, rows: NDArray[np.int64], at: int) -> bool:
+    """Note that whoever made a request waited for it; say whether it is time to look at that."""
+    waiters = int(rows[at + R_WAITERS])
+    if waiters == 0:
+        return False
+    waited = int(m.system[S_STALL]) // waiters
+    rows[at + R_WAITED] += waited
+    m.system[S_WAITED] += waited
+    return int(m.system[S_WAITED]) >= PACE_NS
 
 
 @inline

@@ -35,9 +35,9 @@ from memsim.kernels.layout import (
 )
 from memsim.kernels.lru import lru_add, lru_del, lru_pages, page_holder
 from memsim.kernels.lru_balance import lru_note_cost
-from memsim.kernels.page_io import KIB_PER_PAGE
+from memsim.kernels.page_io import KIB_PER_PAGE, SWAP_PLACES, wait_on_page_read
 from memsim.kernels.swapfile import swap_free
-from memsim.kernels.system import S_FILE_READ_NS, S_SWAP_READ_NS, book_stall
+from memsim.kernels.system import S_FILE_READ_NS, S_SWAP_READ_NS
 from memsim.kernels.vmstat import (
     PGACTIVATE,
     PGFAULT,
@@ -115,6 +115,8 @@ def fault_in(m: Mem, handle: int, entry: int, pfn: int, write: int) -> None:
         m.events[WORKINGSET_REFAULT_FILE] += pages
     if not state & PAGE_SLAB:
         lru_note_cost(m, zone_get(m, page_zone(m, pfn), Z_NODE), swapped, pages)
-    book_stall(m, pages * int(m.system[S_SWAP_READ_NS if swapped else S_FILE_READ_NS]))
+    place = SWAP_PLACES - entry - 1 if swapped else handle
+    ns = int(m.system[S_SWAP_READ_NS if swapped else S_FILE_READ_NS])
+    wait_on_page_read(m, place, pages, ns)
     if write and not state & (PAGE_ANON | PAGE_SLAB):
         set_page_dirty(m, handle, pfn)

@@ -63,7 +63,7 @@ class Memory:
         largest = 1 << setup.max_page_order
         self.nr_pages = -(-top // largest) * largest
         self._requests: tuple[Request, ...] = ()
-        self._rows = np.zeros(0, np.int64)
+        self.request_rows = np.zeros(0, np.int64)
         self._accounts: Accounts | None = None
         self.mem = self._new_mem(np.zeros(0, np.int32), np.zeros(4, np.int64))
 
@@ -183,7 +183,7 @@ class Memory:
         """Make request classes known; return the number of the first."""
         first = len(self._requests)
         self._requests += tuple(requests)
-        self._rows = np.concatenate([self._rows, self._request_rows(requests)])
+        self.request_rows = np.concatenate([self.request_rows, self._request_rows(requests)])
         return first
 
     def set_policy(self, tables: PolicyTables) -> None:
@@ -192,7 +192,7 @@ class Memory:
         Free blocks stay on their lists: those of types that the policy has no use for are lost.
         """
         self.tables = tables
-        self._rows = self._request_rows(self._requests)
+        self.request_rows = self._request_rows(self._requests)
 
     def _request_rows(self, requests: Sequence[Request]) -> NDArray[np.int64]:
         rows = [request_row(request, self.tables, self.setup.mechanism) for request in requests]
@@ -249,7 +249,7 @@ class Memory:
 
     def _run_batch(self, batch: Batch, n: int) -> int:
         kernels = batch_2_6_14 if self._old else batch_kernels
-        return int(kernels.run_batch(self.mem, self.tables, self._rows, batch, 0, n))
+        return int(kernels.run_batch(self.mem, self.tables, self.request_rows, batch, 0, n))
 
     def advance(self, now: int) -> None:
         """Let time come to ``now`` (ns): daemons do what is due until then."""

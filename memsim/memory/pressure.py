@@ -16,8 +16,8 @@ from memsim.scenario.machine import Machine, Swap
 
 WRITEBACK_CAPACITY = 1024
 """Pages that a device takes before it is congested; a power of two."""
-DIRTIED_CAPACITY = 1 << 16
-"""Dirty pages that the flusher knows of; a power of two."""
+MOST_DIRTIED = 1 << 20
+"""Dirty pages at most that the flusher knows of."""
 DIRTY_BACKGROUND_RATIO = 10
 """Percent of memory that may be dirty before the flusher writes (dirty_background_ratio)."""
 PAGE_CLUSTER_FROM = 4096
@@ -38,6 +38,7 @@ def pressure_of(machine: Machine) -> Pressure:
         swap_write_ns=swap.write,
         file_read_ns=costs.file_read,
         file_write_ns=costs.file_write,
+        seek_ns=costs.seek,
         scan_ns=costs.scan,
         reclaim_ns=costs.reclaim,
         migrate_ns=costs.page_copy + costs.page_bookkeeping,
@@ -54,12 +55,18 @@ def pressure_arrays(setup: MachineSetup, nr_pages: int) -> dict[str, Any]:
         "swap_slot": np.zeros(nr_pages, np.int32),
         "swap_map": np.zeros(slots, np.int32),
         "writeback": np.zeros(2 * WRITEBACK_CAPACITY, np.int64),
-        "dirtied": np.zeros(2 * DIRTIED_CAPACITY, np.int64),
+        "dirtied": np.zeros(2 * _dirtied_capacity(setup), np.int64),
         "pageblock_skip": _skip_bits(setup, nr_pages),
         "isolated": np.zeros(2 * L.ISOLATED_PAGES, np.int32),
         "nodes": _node_rows(len(setup.zonelists), first_look),
         "system": _system_row(setup, first_look),
     }
+
+
+def _dirtied_capacity(setup: MachineSetup) -> int:
+    """Return a power of two: room for every page of a machine that is not too large for that."""
+    managed = sum(zone.managed for zone in setup.zones)
+    return 1 << min(managed, MOST_DIRTIED).bit_length()
 
 
 def _first_look(setup: MachineSetup) -> int:
@@ -90,7 +97,7 @@ def _system_row(setup: MachineSetup, first_look: int) -> NDArray[np.int64]:
     row[S.S_PRESSURE] = setup.pressure is not None
     row[S.S_NEXT_DUE] = first_look
     row[S.S_FLUSHER_DUE] = S.FOREVER
-    row[S.S_DIRTIED_CAPACITY] = DIRTIED_CAPACITY
+    row[S.S_DIRTIED_CAPACITY] = _dirtied_capacity(setup)
     managed = sum(zone.managed for zone in setup.zones)
     row[S.S_DIRTY_BACKGROUND] = managed * DIRTY_BACKGROUND_RATIO // 100
     row[S.S_OOM_MAY_KILL] = 1
@@ -110,6 +117,7 @@ def _system_row(setup: MachineSetup, first_look: int) -> NDArray[np.int64]:
         (S.S_SWAP_WRITE_NS, p.swap_write_ns),
         (S.S_FILE_READ_NS, p.file_read_ns),
         (S.S_FILE_WRITE_NS, p.file_write_ns),
+        (S.S_SEEK_NS, p.seek_ns),
         (S.S_SCAN_NS, p.scan_ns),
         (S.S_RECLAIM_NS, p.reclaim_ns),
         (S.S_MIGRATE_NS, p.migrate_ns),

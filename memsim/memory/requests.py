@@ -53,6 +53,8 @@ def request_row(request: Request, tables: PolicyTables, mechanism: Mechanism) ->
         _request_flags(request),
         preferred,
         nodes,
+        request.waiters,
+        0,
     ]
 
 

@@ -89,6 +89,7 @@ class Pressure:
     swap_write_ns: int = 80_000
     file_read_ns: int = 60_000
     file_write_ns: int = 80_000
+    seek_ns: int = 0
     scan_ns: int = 50
     reclaim_ns: int = 500
     migrate_ns: int = 1_100

@@ -111,6 +111,8 @@ class Costs(Model):
     """Unmapping and freeing one page."""
     file_read: Duration = 60_000
     file_write: Duration = 80_000
+    seek: Duration = 0
+    """Before a page is read, from swap or of a file, that does not follow the one read last."""
     tlb_flush: Duration = 1000
     tlb_flush_per_cpu: Duration = 200
 

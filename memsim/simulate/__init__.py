@@ -21,6 +21,7 @@ from memsim.kernels import layout as L
 from memsim.kernels.placement import OPT_GROUPING, PolicyTables
 from memsim.memory import Memory
 from memsim.memory.start import kernel_of, start
+from memsim.memory.waiting import take_waits
 from memsim.metrics._validity import measure_all
 from memsim.mm import (
     ALLOC_FLAGS,
@@ -32,7 +33,7 @@ from memsim.mm import (
 from memsim.policies._validity import tables_of
 from memsim.scenario import Trial, WorkloadSpec
 from memsim.schema import Outcome, Request, Stream, TrialRecord
-from memsim.simulate.interleave import Interleaved, in_batches, interleave
+from memsim.simulate.interleave import Agenda, Interleaved
 from memsim.simulate.oom import OomKill, OomKiller
 from memsim.simulate.probes import (
     ProbeTally,
@@ -48,6 +49,7 @@ from memsim.workloads._validity import stream_of
 COMPACT, SAMPLE = range(2)
 """Why a trial pauses: before the events of an instant, or after them."""
 BATCH_SIZE = 100_000
+FEW_EVENTS = 256
 SAMPLES = 100
 Progress = Callable[[float], None]
 
@@ -96,13 +98,13 @@ def simulate(
     """
     try:
         run = _Run(trial, samples)
-        for batch in in_batches(interleave([s.batches for s in run.streams]), batch_size):
-            run.carry_out(batch)
-            if check:
+        checked = 0
+        while run.step(batch_size):
+            if check and run.events >= checked + batch_size:
                 run.memory.check()
+                checked = run.events
             if on_progress is not None:
-                on_progress(min(1.0, int(batch.batch.time[-1]) / run.duration_ns))
-        run.finish()
+                on_progress(min(1.0, run.memory.now / run.duration_ns))
         if check:
             run.memory.check()
         return run.result()
@@ -154,6 +156,8 @@ class _Run:
         self._admit()
         self.oom = OomKiller(self.memory, self.names, self.streams, self.first_handle.tolist())
         self.observed: list[tuple[Interleaved, Outcome]] = []
+        # How many events had been carried out before each of them.
+        self.observed_at: list[NDArray[np.int64]] = []
         instants = [self.duration_ns * k // samples for k in range(samples + 1) if samples]
         compact = compactions(scenario.events, scenario.duration)
         self.pauses = deque(
@@ -161,6 +165,8 @@ class _Run:
         )
         self.timeline: list[Sample] = []
         self.events = 0
+        self.agenda = Agenda(self.streams)
+        self.at_once = FEW_EVENTS
 
     def _plan(self, trial: Trial) -> tuple[list[str], list[Stream]]:
         scenario = trial.scenario
@@ -197,7 +203,8 @@ class _Run:
         self.is_observed = np.array([stream.observe for stream in self.streams], bool)
         for name, stream in zip(self.names, self.streams, strict=True):
             self._check_requests(name, stream.requests)
-            self.memory.add_requests(stream.requests)
+            waiters = stream.pace.processes if stream.pace else 0
+            self.memory.add_requests([replace(r, waiters=waiters) for r in stream.requests])
         self.memory.add_handles(sum(handles))
         for first, stream in zip(self.first_handle, self.streams, strict=True):
             if stream.before is not None:
@@ -211,24 +218,20 @@ class _Run:
                 if node not in nodes:
                     raise TrialError(f"{name} asks for memory of node {node}, which is not there")
 
-    def carry_out(self, events: Interleaved) -> None:
-        """Carry out a batch, pausing at the instants at which something else happens."""
-        self._check_events(events)
-        time = events.batch.time
-        done = 0
-        while self.pauses and self.pauses[0] < (int(time[-1]), SAMPLE):
-            instant, kind = self.pauses[0]
-            stop = int(np.searchsorted(time, instant, "right" if kind == SAMPLE else "left"))
-            self._carry_out(events.part(done, stop))
-            done = stop
+    def step(self, most: int) -> bool:
+        """Carry out at most so many events, or what comes before them; False at the end."""
+        instant, kind = self.pauses[0] if self.pauses else (self.duration_ns, SAMPLE)
+        self.at_once = min(self.at_once, most)
+        events = self.agenda.take(self.at_once, instant + (kind == SAMPLE))
+        if len(events):
+            self._check_events(events)
+            self._carry_out(events)
+            return True
+        if self.pauses:
             self._pause()
-        self._carry_out(events.part(done))
-
-    def finish(self) -> None:
-        """Let the rest of the time pass."""
-        while self.pauses:
-            self._pause()
+            return True
         self.memory.advance(self.duration_ns)
+        return False
 
     def _pause(self) -> None:
         instant, kind = self.pauses.popleft()
@@ -258,22 +261,20 @@ class _Run:
             )
 
     def _carry_out(self, events: Interleaved) -> None:
-        """Carry out events; those of killed workloads are left out."""
-        while len(events):
-            if self.oom.dead.any():
-                events = events.take(np.flatnonzero(~self.oom.dead[events.stream]))
-            done = self._run(events)
-            if done == len(events):
-                return
-            events = events.part(done)
-            if not self._kill_for(events):
-                self.oom.spare(True)
-                self._run(events.part(0, 1))
-                self.oom.spare(self.oom.is_hopeless)
-                events = events.part(1)
+        """Carry out events as far as they happen at their times."""
+        done = self._run(events)
+        if done < len(events) and self.memory.needs_oom_kill:
+            done += self._kill_for(events.part(done))
+        self.agenda.done(events, done)
+        # Nothing is merged in vain that must be merged again because somebody falls behind.
+        self.at_once = 2 * self.at_once if done == len(events) else max(2 * done, FEW_EVENTS)
+        waited = take_waits(self.memory)
+        if waited is not None:
+            for number, ns in enumerate(np.add.reduceat(waited, self.first_request).tolist()):
+                self.agenda.delay(number, ns)
 
     def _run(self, events: Interleaved) -> int:
-        """Carry out events up to one that needs an OOM kill; return how many."""
+        """Carry out events in order, as many as the kernel carries out; return how many."""
         stream, (time, op, request, cpu, handle) = events
         outcome = self.memory.run(
             np.ascontiguousarray(op, np.uint8),
@@ -287,15 +288,26 @@ class _Run:
         mine = np.flatnonzero(self.is_observed[stream[:done]] & (op[:done] < OP_FREE))
         if len(mine):
             self.observed.append((events.take(mine), outcome.take(mine)))
+            self.observed_at.append(self.events - done + mine)
         return done
 
-    def _kill_for(self, events: Interleaved) -> bool:
-        """Let the OOM killer choose on behalf of the first event."""
+    def _kill_for(self, events: Interleaved) -> int:
+        """Let the OOM killer choose on behalf of the first event; carry that out if he cannot.
+
+        Returns how many events were carried out.
+        """
         stream, (time, op, request, cpu, _) = events
         asker = int(stream[0])
         gfp = self.streams[asker].requests[int(request[0])].gfp
         order = int(op[0]) & ~ALLOC_FLAGS
-        return self.oom.kill_for(asker, int(time[0]), order, gfp_text(gfp), int(cpu[0]))
+        victim = self.oom.kill_for(asker, int(time[0]), order, gfp_text(gfp), int(cpu[0]))
+        if victim is not None:
+            self.agenda.drop(victim)
+            return 0
+        self.oom.spare(True)
+        done = self._run(events.part(0, 1))
+        self.oom.spare(self.oom.is_hopeless)
+        return done
 
     def _sample(self, time_ns: int) -> None:
         for z, zone in enumerate(self.memory.setup.zones):

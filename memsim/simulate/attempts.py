@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memsim.memory import Memory
-from memsim.mm import OP_FREE, Status, WhyNot
+from memsim.mm import Status, WhyNot
 from memsim.scenario import Trial
 from memsim.schema import Request
 from memsim.simulate import BATCH_SIZE, _Run
-from memsim.simulate.interleave import Interleaved, in_batches, interleave
 
 FAILURES = (Status.NOPAGE, Status.NEEDS_RECLAIM)
 LOG_ROWS = 1 << 16
@@ -47,20 +45,15 @@ def failed_attempt(trial: Trial, number: int, *, batch_size: int = BATCH_SIZE) -
     place, seen = _place(trial, number, batch_size)
     if place is None:
         return seen
-    batch_number, position = place
     run = _Run(trial, 0)
-    for i, batch in enumerate(_batches(run, batch_size)):
-        if i == batch_number:
-            break
-        run.carry_out(batch)
-    if position:
-        run.carry_out(batch.part(0, position))
-    before = run.memory.copy()
-    run.memory.keep_log(LOG_ROWS)
+    while run.events < place:
+        run.step(min(batch_size, place - run.events))
     run.observed.clear()
-    event = batch.part(position, position + 1)
-    run.carry_out(event)
-    ((_, outcome),) = run.observed
+    while not run.observed:
+        before = run.memory.copy()
+        run.memory.keep_log(LOG_ROWS)
+        run.step(1)
+    ((event, outcome),) = run.observed
     stream = int(event.stream[0])
     return Attempt(
         before=before,
@@ -76,21 +69,17 @@ def failed_attempt(trial: Trial, number: int, *, batch_size: int = BATCH_SIZE) -
     )
 
 
-def _place(trial: Trial, number: int, batch_size: int) -> tuple[tuple[int, int] | None, int]:
-    """Find the batch of an attempt and its place in there; count the failures up to there."""
+def _place(trial: Trial, number: int, batch_size: int) -> tuple[int | None, int]:
+    """Count the events before a failed attempt, None if it does not come; count the failures."""
     run = _Run(trial, 0)
-    seen = 0
-    for i, batch in enumerate(_batches(run, batch_size)):
+    seen, goes_on = 0, True
+    while goes_on:
         run.observed.clear()
-        run.carry_out(batch)
-        outcomes = [outcome.status for _, outcome in run.observed]
-        failed = np.flatnonzero(np.isin(np.concatenate([*outcomes, []]), FAILURES))
-        if seen + len(failed) >= number:
-            rows = np.flatnonzero(run.is_observed[batch.stream] & (batch.batch.op < OP_FREE))
-            return (i, int(rows[failed[number - seen - 1]])), number
-        seen += len(failed)
+        run.observed_at.clear()
+        goes_on = run.step(batch_size)
+        for place, (_, outcome) in zip(run.observed_at, run.observed, strict=True):
+            failed = place[np.isin(outcome.status, FAILURES)]
+            if seen + len(failed) >= number:
+                return int(failed[number - seen - 1]), number
+            seen += len(failed)
     return None, seen
-
-
-def _batches(run: _Run, batch_size: int) -> Iterator[Interleaved]:
-    return in_batches(interleave([stream.batches for stream in run.streams]), batch_size)

@@ -53,11 +53,11 @@ class OomKiller:
         self.dead = np.zeros(len(streams), bool)
         self.kills: list[OomKill] = []
 
-    def kill_for(self, asker: int, time_ns: int, order: int, gfp: str, cpu: int) -> bool:
-        """Kill on behalf of a stream's request; False if nobody is left who holds anything."""
+    def kill_for(self, asker: int, time_ns: int, order: int, gfp: str, cpu: int) -> int | None:
+        """Kill on behalf of a stream's request; return whom, None if nobody holds anything."""
         found = self._select_bad_process()
         if found is None:
-            return False
+            return None
         number, held = found
         why, index = why_killing(self.memory)
         kill(self.memory, *self._handles(number), cpu)
@@ -75,7 +75,7 @@ class OomKiller:
                 swap_freed=held.swapped,
             )
         )
-        return True
+        return number
 
     def notes(self) -> list[str]:
         """Say in sentences who was killed."""

@@ -21,7 +21,7 @@ from memsim.mm import (
     gfp_from_text,
 )
 from memsim.scenario.event import Event
-from memsim.schema import AllocBatch, Outcome, Probes, Request, Stream, TrialRecord
+from memsim.schema import AllocBatch, Outcome, Pace, Probes, Request, Stream, TrialRecord
 from memsim.simulate.interleave import Interleaved
 from memsim.units import format_duration
 
@@ -67,7 +67,7 @@ def event_streams(
             for number in range(event.passes):
                 phase = name if event.passes == 1 else f"{name} pass {number + 1}"
                 names.append(_numbered(phase, names))
-                streams.append(_pass(event, number, cpu, memory))
+                streams.append(_pass(event, number, cpu, memory, Pace(1, group=names[-1 - number])))
     return names, streams
 
 
@@ -113,7 +113,7 @@ def _probe(event: Event, times: range, cpu: int) -> Stream:
     )
 
 
-def _pass(event: Event, number: int, cpu: int, memory: int) -> Stream:
+def _pass(event: Event, number: int, cpu: int, memory: int, pace: Pace) -> Stream:
     """Plan a pass of the high-order test: attempts one by one, then all that was got is freed."""
     orders = np.concatenate(
         [np.full(event.tries(order, memory), order, np.uint8) for order in event.orders]
@@ -130,7 +130,7 @@ def _pass(event: Event, number: int, cpu: int, memory: int) -> Stream:
         np.full(2 * count, cpu, np.uint16),
         handle,
     )
-    return Stream((_request(event),), count, (batch,), observe=True)
+    return Stream((_request(event),), count, (batch,), observe=True, pace=pace)
 
 
 def _instants(event: Event, times: range, cpu: int) -> Iterator[AllocBatch]:

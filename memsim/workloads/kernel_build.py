@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from memsim.mm import PAGE_SIZE
-from memsim.schema import Stream
+from memsim.schema import Pace, Stream
 from memsim.units import Bytes, Duration, NodeSet, Share
 from memsim.workloads import Context, WorkloadModel
 from memsim.workloads._builds import Builds, Slabs, Tree, When, successive
@@ -71,7 +71,12 @@ class Workload(WorkloadModel):
         where = places(ctx, self.nodes)
         builds = self._builds(where, ctx)
         handles = check_handles(ctx.name, builds.handles)
-        return Stream(requests(where), handles, in_order(builds.parts(), ctx.duration_ns))
+        return Stream(
+            requests(where),
+            handles,
+            in_order(builds.parts(), ctx.duration_ns),
+            pace=Pace(self.trees * self.jobs, () if self.stop is None else (self.stop,)),
+        )
 
     def _builds(self, where: Places, ctx: Context) -> Builds:
         tree = Tree(

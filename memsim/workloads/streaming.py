@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
 from memsim.mm import OP_COLD, OP_FREE, OP_TOUCH, OP_WRITE, PAGE_SIZE
-from memsim.schema import AllocBatch, Stream
+from memsim.schema import AllocBatch, Pace, Stream
 from memsim.units import ByteRate, Bytes, Duration, NodeSet
 from memsim.workloads import Context, WorkloadModel
 from memsim.workloads._places import Places, places
@@ -59,7 +59,7 @@ class Workload(WorkloadModel):
         pages = check_handles(ctx.name, max(self.size // PAGE_SIZE, 1))
         where = places(ctx, self.nodes)
         parts = self._parts(pages, where, ctx)
-        return Stream(requests(where), pages, in_order(parts, ctx.duration_ns))
+        return Stream(requests(where), pages, in_order(parts, ctx.duration_ns), pace=Pace(1))
 
     def _parts(self, pages: int, where: Places, ctx: Context) -> Iterator[tuple[int, AllocBatch]]:
         start = self.start

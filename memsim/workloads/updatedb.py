@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from memsim.mm import OP_TOUCH
-from memsim.schema import AllocBatch, Stream
+from memsim.schema import AllocBatch, Pace, Stream
 from memsim.units import Duration, NodeSet, Rate
 from memsim.workloads import Context, WorkloadModel
 from memsim.workloads._builds import DENTRIES_PER_PAGE, FILES_PER_BUFFER, INODES_PER_PAGE
@@ -51,7 +51,12 @@ class Workload(WorkloadModel):
         """Plan all requests of the trial."""
         handles = check_handles(ctx.name, sum(-(-self.files // each) for _, each in CACHES))
         where = places(ctx, self.nodes)
-        return Stream(requests(where), handles, in_order(self._parts(where, ctx), ctx.duration_ns))
+        return Stream(
+            requests(where),
+            handles,
+            in_order(self._parts(where, ctx), ctx.duration_ns),
+            pace=Pace(1, () if self.stop is None else (self.stop,)),
+        )
 
     def _parts(self, where: Places, ctx: Context) -> Iterator[tuple[int, AllocBatch]]:
         end = ctx.duration_ns if self.stop is None else min(self.stop, ctx.duration_ns)

@@ -22,6 +22,7 @@ from memsim.kernels.events import (
 from memsim.kernels.layout import (
     PAGE_DIRTY,
     R_PAGE,
+    R_WAITERS,
     REQ_DIRECT_RECLAIM,
     REQUEST_FIELDS,
     Mem,
@@ -33,7 +34,7 @@ from memsim.kernels.linux_2_6_14.slowpath import alloc_pages
 from memsim.kernels.linux_2_6_14.touch import finish_fault, read_below, touch_resident
 from memsim.kernels.page_alloc import NEEDS_OOM_KILL
 from memsim.kernels.placement import OPT_HIGHATOMIC, PolicyTables
-from memsim.kernels.system import S_OOM
+from memsim.kernels.system import S_OOM, S_STALL, S_WAITERS, fall_behind
 from memsim.kernels.zonelist import AllocContext
 from memsim.mm import OP_COLD, OP_FREE, OP_TOUCH, OP_WRITE
 
@@ -95,17 +96,21 @@ def run_batch(
                 free_pages(m, tables, int(b.cpu[i]), pfn, 1 if op & OP_COLD else 0)
         elif op & OP_TOUCH and is_resident(m, b, i):
             pfn = int(m.page_table[handle]) - 1
+            m.system[S_WAITERS] = rows[at + R_WAITERS]
             touch_resident(m, tables, handle, pfn, int(rows[at + R_PAGE]), op & OP_WRITE)
             b.status[i] = TOUCHED
         elif is_skipped(m, b, i):
             b.status[i] = SKIPPED
             pfn = -1
         else:
+            m.system[S_WAITERS] = rows[at + R_WAITERS]
             pfn = allocate(m, tables, rows, b, i)
             if pfn == NEEDS_OOM_KILL:
                 m.system[S_OOM] = 1
                 return i
         b.pfn[i] = pfn
+        if int(m.system[S_STALL]) and fall_behind(m, rows, at):
+            return i + 1
     return stop
 
 

@@ -33,7 +33,7 @@ from memsim.kernels.linux_2_6_14.slowpath import alloc_pages
 from memsim.kernels.linux_2_6_14.writeback import too_much_dirty
 from memsim.kernels.lru import lru_pages
 from memsim.kernels.page_alloc import prep_new_page
-from memsim.kernels.page_io import KIB_PER_PAGE
+from memsim.kernels.page_io import KIB_PER_PAGE, SWAP_PLACES, wait_on_page_read
 from memsim.kernels.placement import PolicyTables
 from memsim.kernels.swapfile import swap_free
 from memsim.kernels.system import (
@@ -43,7 +43,6 @@ from memsim.kernels.system import (
     S_SWAP_FREE,
     S_SWAP_READ_NS,
     S_SWAP_SLOTS,
-    book_stall,
 )
 from memsim.kernels.vmstat import PGFAULT, PGMAJFAULT, PGPGIN, PSWPIN
 from memsim.kernels.zonelist import AllocContext
@@ -153,16 +152,16 @@ def read_swap_cache(m: Mem, tables: PolicyTables, ac: AllocContext, slot: int, p
     m.state[pfn] |= PAGE_SWAPCACHE
     m.swap_slot[pfn] = slot
     m.page_table[handle] = pfn + 1
-    count_swap_in(m)
+    read_swap_slot(m, slot)
     return True
 
 
 @inline
-def count_swap_in(m: Mem) -> None:
-    """Count a page that is read from swap, and what that takes."""
+def read_swap_slot(m: Mem, slot: int) -> None:
+    """Read a page from swap."""
     m.events[PSWPIN] += 1
     m.events[PGPGIN] += KIB_PER_PAGE
-    book_stall(m, int(m.system[S_SWAP_READ_NS]))
+    wait_on_page_read(m, SWAP_PLACES + slot, 1, int(m.system[S_SWAP_READ_NS]))
 
 
 @helper
@@ -192,19 +191,19 @@ def read_below(m: Mem, tables: PolicyTables, ac: AllocContext, entry: int, page:
 
 
 @helper
-def fault_in(m: Mem, ac: AllocContext, entry: int, pfn: int, page: int) -> None:
+def fault_in(m: Mem, ac: AllocContext, handle: int, entry: int, pfn: int, page: int) -> None:
     """Fill a new page with what reclaim had taken (``entry``: its page table entry)."""
     if page & PAGE_MAPPED:
         m.events[PGMAJFAULT] += 1
     if entry != GONE:
         m.state[pfn] |= PAGE_SWAPCACHE
         m.swap_slot[pfn] = -1 - entry
-        count_swap_in(m)
+        read_swap_slot(m, -1 - entry)
         if vm_swap_full(m):
             remove_exclusive_swap_page(m, pfn)
     elif not ac.flags & REQ_SLAB:
         m.events[PGPGIN] += KIB_PER_PAGE << ac.order
-        book_stall(m, int(m.system[S_FILE_READ_NS]) << ac.order)
+        wait_on_page_read(m, handle, 1 << ac.order, int(m.system[S_FILE_READ_NS]))
 
 
 @helper
@@ -214,7 +213,7 @@ def finish_fault(
     """See to what comes with a new page: its content, who writes to it, what is read ahead."""
     pfn = int(m.page_table[handle]) - 1
     if entry < 0:
-        fault_in(m, ac, entry, pfn, page)
+        fault_in(m, ac, handle, entry, pfn, page)
     if page & PAGE_DIRTY:
         balance_dirty_pages(m, tables)
     elif write:
