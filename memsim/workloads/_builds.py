@@ -1,7 +1,7 @@
 """Builds of many trees of sources at once.
 
 Handles lie in this order: processes, their stacks, slabs of processes, then for the trees pages of
-sources and objects, inodes, dentries, block-device buffers, and other slabs.
+sources and objects, inodes, dentries, block-device buffers, other slabs, and the program's text.
 """
 
 from __future__ import annotations
@@ -96,13 +96,15 @@ class Builds:
         when: When,
         slabs: Slabs,
         reads: int,
+        program: int,
         processes: Processes,
         trees_of: Longs,
         where: Places,
         rng: np.random.Generator,
     ) -> None:
         self.trees, self.tree, self.when, self.slabs = trees, tree, when, slabs
-        self.reads, self.processes, self.tree_of = reads, processes, trees_of
+        self.reads, self.program = reads, program
+        self.processes, self.tree_of = processes, trees_of
         self.where, self.rng = where, rng
         self.unit = _numbers_within(trees_of) % tree.units
         counts = [
@@ -114,10 +116,11 @@ class Builds:
             trees * tree.dentries,
             trees * tree.buffers,
             slabs.trees,
+            program,
         ]
         places = np.cumsum([0, *counts]).tolist()
         self.stacks, self.own, self.pages, self.inodes = places[1:5]
-        self.dentries, self.buffers, self.kernel, self.handles = places[5:]
+        self.dentries, self.buffers, self.kernel, self.text, self.handles = places[5:]
         self.goes = rng.random(slabs.trees) >= slabs.kept
 
     def parts(self) -> Iterator[tuple[int, AllocBatch]]:
@@ -129,6 +132,8 @@ class Builds:
                 *self._unpacked(begin, until),
                 *self._started(begin, until),
                 self._compiled(begin, until),
+                self._executed(begin, until),
+                self.processes.uses(begin, until),
                 self._written(begin, until),
                 *self._ended(begin, until),
                 *self._deleted(begin, until),
@@ -203,6 +208,17 @@ class Builds:
         time = spaced(number, self.reads + own, self.processes.born[who], span, self.rng)
         time = np.minimum(time, self.processes.dies[who])
         return asked(time, OP_TOUCH, Ask.READ, self.processes.home[who], handle, self.where)
+
+    def _executed(self, begin: int, until: int) -> AllocBatch:
+        """Run through the compiler's program: as many of its pages as it has, in any order."""
+        born = self.processes.born
+        who, number = self._of_processes(born, begin, until, self.program)
+        page = self.rng.integers(0, max(self.program, 1), len(who))
+        span = self.processes.grow_ns
+        time = spaced(number, max(self.program, 1), born[who], span, self.rng)
+        alive = np.flatnonzero(time < self.processes.dies[who])
+        home = self.processes.home[who[alive]]
+        return asked(time[alive], OP_TOUCH, Ask.TEXT, home, self.text + page[alive], self.where)
 
     @property
     def own_pages(self) -> int:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from memsim.mm import OP_FREE, PAGEBLOCK_ORDER
+from memsim.mm import OP_FREE, OP_TOUCH, OP_WRITE, PAGEBLOCK_ORDER
 from memsim.schema import AllocBatch
 from memsim.workloads._mempolicy import Fault, Targets
 from memsim.workloads._places import Places
@@ -91,6 +91,24 @@ class Processes:
         starts = [self._forks(begin, until), self._execs(begin, until)]
         exits = [self._argument_frees(begin, until), self._frees(begin, until)]
         return joined([*starts, *faults, *exits])
+
+    def uses(self, begin: int, until: int) -> AllocBatch:
+        """Let processes born in a window come back to pages, as often as they touch new ones.
+
+        No page is huge. The events are in no order of time, and many lie later than the window.
+        """
+        born = np.flatnonzero((self.born >= begin) & (self.born < until))
+        who, number = _ranges(np.zeros_like(born), self.touched[born])
+        who = born[who]
+        page = (self.rng.random(len(who)) * number).astype(np.int64)
+        time = spaced(number, max(self.pages, 1), self.born[who], self.grow_ns, self.rng)
+        place = self.place[who, page >> PAGEBLOCK_ORDER]
+        request = self.targets.row(Fault.PAGE, page, self.where.node[place])
+        write = np.where(number % 2, OP_WRITE, 0)
+        again = np.flatnonzero(number)
+        cpu = self.where.cpu[place]
+        columns = (time, OP_TOUCH | write, request, cpu, self.base[who] + page)
+        return events(*(column[again] for column in columns))
 
     def _pages_before(self, instant: Longs, rounding: np.ufunc) -> Longs:
         """Count the pages that each process touches before an instant if it does not exit."""

@@ -23,9 +23,11 @@ class Ask(IntEnum):
     """A page of a file, to be written to."""
     BUFFER = READ + 2
     """A page of a block device: metadata of a file system."""
-    INODE = READ + 3
-    DENTRY = READ + 4
-    KERNEL = READ + 5
+    TEXT = READ + 3
+    """A page of a program or a library, mapped."""
+    INODE = READ + 4
+    DENTRY = READ + 5
+    KERNEL = READ + 6
     """Kernel memory that cannot be given back: slabs without a shrinker, stacks."""
 
 
@@ -50,7 +52,7 @@ def asked(
 
 def _request(kind: Ask, node: int) -> Request:
     gfp, use = _KINDS[kind]
-    return Request(gfp, use, preferred=node, lru=kind <= Ask.BUFFER)
+    return Request(gfp, use, preferred=node, lru=kind <= Ask.TEXT, mapped=kind == Ask.TEXT)
 
 
 _FILE = GFP_COMPOSITES["GFP_HIGHUSER_MOVABLE"] | Gfp.COMP
@@ -59,6 +61,7 @@ _KINDS = {
     Ask.READ: (_FILE, Use.PAGE_CACHE),
     Ask.WRITE: (_FILE | Gfp.WRITE, Use.PAGE_CACHE),
     Ask.BUFFER: (GFP_COMPOSITES["GFP_NOFS"] | Gfp.MOVABLE | Gfp.EASYRCLM, Use.BUFFERS),
+    Ask.TEXT: (_FILE, Use.PAGE_CACHE),
     Ask.INODE: (_CACHE, Use.INODE),
     Ask.DENTRY: (_CACHE, Use.DENTRY),
     Ask.KERNEL: (GFP_COMPOSITES["GFP_KERNEL"], Use.SLAB),

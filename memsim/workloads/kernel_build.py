@@ -46,6 +46,7 @@ class Workload(WorkloadModel):
     compile: Duration = Field(2 * SECOND, ge=1, description="CPU time of a compilation.")
     anon: Bytes = Field(8 << 20, description="Memory of a compiler; those that end early use less.")
     reads: Bytes = Field(2 << 20, description="What a compiler reads of the headers.")
+    program: Bytes = Field(4 << 20, description="Text of the compiler and its libraries.")
     slabs: Share = Field(
         0.03, description="Slabs for what the page cache keeps of files, per page of sources."
     )
@@ -113,6 +114,7 @@ class Workload(WorkloadModel):
                 PROCESS_SLABS,
             ),
             reads=self.reads // PAGE_SIZE,
+            program=self.program // PAGE_SIZE,
             processes=processes,
             trees_of=slot // self.jobs,
             where=where,
