@@ -15,7 +15,7 @@ from memsim.kernels.placement import (
     REMAINDER_WHOLE,
     PolicyTables,
 )
-from memsim.mm import PAGEBLOCK_ORDER, Migratetype
+from memsim.mm import PAGEBLOCK_ORDER, Migratetype, Use
 from memsim.policies import Kernel, PolicyModel, by_gfp, policy_tables
 
 U, M, R = Migratetype.UNMOVABLE, Migratetype.MOVABLE, Migratetype.RECLAIMABLE
@@ -59,8 +59,11 @@ class Policy(PolicyModel):
 
     def _tables_2_6_21(self, kernel: Kernel) -> PolicyTables:
         large = (kernel.max_page_order + 1) // 2
+        types = by_gfp(U, M, R)
+        # Pages of block devices became movable in 2.6.22-rc1-mm1 only (M. Gorman, 17 May 2007).
+        types[3 * Use.BUFFERS : 3 * (Use.BUFFERS + 1)] = R
         return policy_tables(
-            by_gfp(U, M, R),
+            types,
             fallback=((R, M, HA), (R, U, HA), (U, M, HA), (R, U, M)),
             whole_from=(large, large, 0, large),
             claim=(CLAIM_HALF,) * 4,
