@@ -83,9 +83,9 @@ def test_a_stream_that_goes_back_in_time_is_refused(batches):
 
 
 def test_what_is_not_done_stays_on_the_agenda():
-    of = agenda([batch(1, 3)], [batch(2)])
+    of = agenda([batch(1, 3, 9)], [batch(2, 9)])
     of.done(of.take(9, FOREVER), 2)
-    assert rest(of) == [(3, 0)]
+    assert rest(of) == [(3, 0), (9, 0), (9, 1)]
 
 
 def test_nothing_is_taken_from_an_instant_on():
