@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
@@ -335,9 +335,15 @@ class _Run:
             high_order=tuple(tally(record)),
             timeline=tuple(self.timeline),
             oom=tuple(self.oom.kills),
-            notes=tuple(dict.fromkeys((*record.notes, *self.oom.notes()))),
+            notes=tuple(dict.fromkeys((*record.notes, *self.oom.notes(), *self._not_made()))),
             events=self.events,
         )
+
+    def _not_made(self) -> Iterator[str]:
+        for number in np.flatnonzero(self.is_observed).tolist():
+            left = self.agenda.left(number)
+            if left:
+                yield f"{self.names[number]}: the trial ended before {left} attempts were made"
 
     def _record(self) -> TrialRecord:
         observed = [i for i, stream in enumerate(self.streams) if stream.observe]

@@ -154,6 +154,11 @@ class Agenda:
         for number in self.together[stream]:
             self.sources[number].late += ns
 
+    def left(self, stream: int) -> int:
+        """Count the requests of a stream that were read and are not done."""
+        source = self.sources[stream]
+        return int(np.count_nonzero(source.rows.batch.op[source.begin :] < OP_FREE))
+
     def drop(self, stream: int) -> None:
         """Take all of a stream's events off the agenda."""
         self.sources[stream].end()
