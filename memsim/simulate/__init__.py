@@ -263,9 +263,9 @@ class _Run:
     def _carry_out(self, events: Interleaved) -> None:
         """Carry out events as far as they happen at their times."""
         done = self._run(events)
-        if done < len(events) and self.memory.needs_oom_kill:
-            done += self._kill_for(events.part(done))
         self.agenda.done(events, done)
+        if done < len(events) and self.memory.needs_oom_kill:
+            self._kill_for(events.part(done))
         # Nothing is merged in vain that must be merged again because somebody falls behind.
         self.at_once = 2 * self.at_once if done == len(events) else max(2 * done, FEW_EVENTS)
         waited = take_waits(self.memory)
@@ -291,11 +291,8 @@ class _Run:
             self.observed_at.append(self.events - done + mine)
         return done
 
-    def _kill_for(self, events: Interleaved) -> int:
-        """Let the OOM killer choose on behalf of the first event; carry that out if he cannot.
-
-        Returns how many events were carried out.
-        """
+    def _kill_for(self, events: Interleaved) -> None:
+        """Let the OOM killer choose on behalf of the first event; carry that out if he cannot."""
         stream, (time, op, request, cpu, _) = events
         asker = int(stream[0])
         gfp = self.streams[asker].requests[int(request[0])].gfp
@@ -303,11 +300,10 @@ class _Run:
         victim = self.oom.kill_for(asker, int(time[0]), order, gfp_text(gfp), int(cpu[0]))
         if victim is not None:
             self.agenda.drop(victim)
-            return 0
+            return
         self.oom.spare(True)
-        done = self._run(events.part(0, 1))
+        self.agenda.done(events, self._run(events.part(0, 1)))
         self.oom.spare(self.oom.is_hopeless)
-        return done
 
     def _sample(self, time_ns: int) -> None:
         for z, zone in enumerate(self.memory.setup.zones):
