@@ -1,7 +1,8 @@
 """Memories laid out page by page, for facts about compaction.
 
 A zone is given as runs of pages: ``{start: (pages, kind)}``; what is in no run is free. Kinds:
-anon, file, pinned (anonymous), pinned_file, mlocked, writing (a file's), kernel, kernel9 and huge
+anon, file, swapped (anonymous, in the swap cache), pinned (anonymous), pinned_file, mlocked,
+writing (a file's), kernel, kernel9 and huge
 (one block of order 9, off and on the LRU lists).
 """
 
@@ -28,6 +29,7 @@ KINDS = {
     "file": USER,
     "dirty": USER | L.PAGE_DIRTY,
     "active": USER | L.PAGE_ACTIVE,
+    "swapped": ANON | L.PAGE_SWAPCACHE,
     "pinned": ANON | L.PAGE_PINNED,
     "pinned_file": USER | L.PAGE_PINNED,
     "mlocked": ANON | L.PAGE_UNEVICTABLE,
@@ -109,11 +111,21 @@ def _place(memory, heads):
             memory.add_zone_field(z, L.Z_NR_MAPPED, pages)
         if kept & L.PAGE_DIRTY:
             memory.add_zone_field(z, L.Z_NR_DIRTY, pages)
+        if kept & L.PAGE_SWAPCACHE:
+            _give_slot(memory, pfn)
         if kept & L.PAGE_WRITEBACK:
             memory.add_zone_field(z, L.Z_NR_WRITEBACK, 1)
             length = int(memory.mem.system[S.S_WRITEBACK_LENGTH])
             memory.mem.writeback[2 * length : 2 * length + 2] = pfn, 1 << 40
             memory.mem.system[S.S_WRITEBACK_LENGTH] = length + 1
+
+
+def _give_slot(memory, pfn):
+    mem, holder = memory.mem, int(memory.mem.rmap[pfn])
+    slot = len(mem.swap_map) - int(mem.system[S.S_SWAP_FREE])
+    mem.swap_slot[pfn], mem.swap_map[slot] = slot, holder + 1
+    mem.system[S.S_SWAP_FREE] -= 1
+    mem.system[S.S_SWAP_LOWEST] = slot + 1
 
 
 def free_blocks(taken, start, end):

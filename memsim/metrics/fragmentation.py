@@ -125,11 +125,11 @@ def fragmentation_index(blocks: Counts, order: int) -> int:
 
 
 def paper_index(blocks: Counts, order: int) -> float | None:
-    """Return the fragmentation index as the papers and VMRegress have it: 0 to 1, None if nothing
-    is free.
+    """Return the fragmentation index as the papers and VMRegress have it.
 
-    It means something where no block of the order is free, and differs from the kernel's by one
-    block. Source: bin/extfrag_index_offline.pl, VMRegress (spec history-2005 1.0).
+    0 to 1, None if no page is free. It means something where no block of the order is free, and
+    differs from the kernel's by one block. Source: bin/extfrag_index_offline.pl, VMRegress (spec
+    history-2005 1.0).
     """
     total = int(blocks.sum())
     return 1 - free_pages(blocks) / (1 << order) / total if total else None

@@ -27,15 +27,19 @@ class Zone:
 
 
 class NaiveReclaim2614(NaiveReclaim):
-    """``zones``: (start, end, index, (min, low, high), free pages), lowest first."""
+    """``zones``: (start, end, index, (min, low, high), free pages), lowest first.
 
-    def __init__(self, zones, slots, costs, swappiness, objects=20):
+    ``reserve``: pages that each keeps from requests that may use a higher one.
+    """
+
+    def __init__(self, zones, slots, costs, swappiness, objects=20, reserve=0):
         super().__init__(zones, slots, costs, swappiness=swappiness, objects=objects)
         kinds = ("active", "inactive", "slab")
         self.lists = {(z, kind): [] for z in range(len(zones)) for kind in kinds}
         self.scan = [Zone() for _ in zones]
         self.total = sum(zone[4] - zone[3][Wmark.HIGH] for zone in zones)
         self.work = self.pool = self.partly = 0
+        self.reserve = reserve
 
     # pages come, are used, and go
 
@@ -335,8 +339,9 @@ class NaiveReclaim2614(NaiveReclaim):
     def lru_pages(self, z):
         return len(self.lists[z, "active"]) + len(self.lists[z, "inactive"])
 
-    def is_above(self, z, mark):
-        return self.free_pages[z] > self.zones[z][3][mark]
+    def is_above(self, z, mark, end=0):
+        kept = self.reserve if end > z else 0
+        return self.free_pages[z] > self.zones[z][3][mark] + kept
 
     def wake(self):
         for z in range(len(self.zones)):
@@ -359,7 +364,7 @@ class NaiveReclaim2614(NaiveReclaim):
         if z > end:
             return None, True, None
         zone = self.scan[z]
-        fine = self.is_above(z, Wmark.HIGH)
+        fine = self.is_above(z, Wmark.HIGH, end)
         zone.temp, zone.prev = priority, min(zone.prev, priority)
         return z, fine, {kind: self.amount(z, kind, priority) for kind in ("active", "inactive")}
 

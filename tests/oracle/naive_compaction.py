@@ -40,6 +40,8 @@ class CapturingZone(NaiveZone):
 class Page:
     """An allocated block; ``words`` say what it is: anon, file, active, pinned, kernel ..."""
 
+    slot = None  # in swap
+
     def __init__(self, words, order, handle):
         self.words, self.order, self.handle = words, order, handle
 

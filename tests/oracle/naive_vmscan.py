@@ -1,7 +1,8 @@
 """Reclaim of one node, naively: lists of pages in Python, kswapd a generator (spec 7).
 
 Placement is left to whoever drives it: pages come and go by pfn, and requests say when they wake
-kswapd or reclaim. Only single pages; no boosted watermarks; nothing lies on per-CPU lists.
+kswapd or reclaim, and whose watermarks are boosted. Only single pages; nothing lies on per-CPU
+lists.
 """
 
 from memsim.mm import LRU_BATCH, Wmark
@@ -45,6 +46,7 @@ class Scan:
         self.priority = TOP_PRIORITY
         self.reclaimed = self.scanned = self.cost = 0
         self.spared_active = False
+        self.may_swap = self.may_write = True
         self.begin()
 
     def begin(self):
@@ -62,6 +64,7 @@ class NaiveReclaim:
         self.swappiness, self.cache_pressure, self.objects = swappiness, cache_pressure, objects
         self.capacity = capacity
         self.free_pages = [zone[4] for zone in zones]
+        self.boost = [0] * len(zones)
         self.pages, self.table = {}, {}
         self.lists = [[] for _ in range(6)]
         self.batch = []
@@ -321,10 +324,10 @@ class NaiveReclaim:
             ACTIVE_FILE: scan.force or self.is_low(ACTIVE_FILE),
         }
         files = len(self.lists[INACTIVE_FILE]) + len(self.lists[ACTIVE_FILE])
-        tiny = files + sum(self.free_pages) <= sum(zone[3][HIGH] for zone in self.zones)
+        tiny = files + sum(self.free_pages) <= sum(map(self.high, range(len(self.zones))))
         some_anon = len(self.lists[INACTIVE_ANON]) >> scan.priority > 0
         ap, fp = self.shares()
-        if None not in self.slots:
+        if None not in self.slots or not scan.may_swap:
             ap, fp = 0, 1
         elif scan.priority == 0 and self.swappiness:
             ap = fp = None
@@ -426,7 +429,7 @@ class NaiveReclaim:
             self.count("nr_vmscan_immediate_reclaim")
             return "activate"
         allowed = scan.io if page.anon else scan.fs and not was
-        if allowed and not self.congested():
+        if allowed and scan.may_write and not self.congested():
             page.reclaim = True
             self.count("nr_vmscan_write")
             self.write(page)
@@ -448,7 +451,7 @@ class NaiveReclaim:
         return whole or scan.reclaimed - scan.at_start < scan.target
 
     def age_anon(self, scan):
-        if None in self.slots and self.is_low(ACTIVE_ANON):
+        if scan.may_swap and None in self.slots and self.is_low(ACTIVE_ANON):
             scan.chunk = CHUNK
             self.age_some(scan, ACTIVE_ANON)
 
@@ -504,36 +507,55 @@ class NaiveReclaim:
     def eligible(self, highest):
         return [i for i, zone in enumerate(self.zones) if zone[2] <= highest]
 
+    def high(self, i):
+        return self.zones[i][3][HIGH] + self.boost[i]
+
     def balanced(self, highest):
         zones = self.eligible(highest)
-        return not zones or any(self.free_pages[i] > self.zones[i][3][HIGH] for i in zones)
+        return not zones or any(self.free_pages[i] > self.high(i) for i in zones)
 
     def wake(self, highest):
         self.wanted_highest = max(highest, self.wanted_highest)
-        if self.kswapd_due == NEVER and self.failures < 16 and not self.balanced(highest):
+        boosted = any(self.boost[i] for i in self.eligible(highest))
+        wanted = boosted or not self.balanced(highest)
+        if self.kswapd_due == NEVER and self.failures < 16 and wanted:
             self.kswapd_due = self.clock
 
     def kswapd(self):
         while True:
             self.count("pageoutrun")
             scan = Scan(True, 0, self.wanted_highest)
-            while scan.priority >= 1 and not self.balanced(scan.highest):
+            seen = {i: self.boost[i] for i in self.eligible(scan.highest)}
+            left, hopeless = sum(seen.values()), False
+            while scan.priority >= 1 and not hopeless:
+                balanced = self.balanced(scan.highest)
+                if left and not balanced:
+                    left, scan.priority = 0, TOP_PRIORITY
+                if balanced and not left:
+                    break
+                scan.may_swap, scan.may_write = not left, not left or scan.priority < 10
                 scan.scanned, before = 0, scan.reclaimed
-                highs = (self.zones[i][3][HIGH] for i in self.eligible(scan.highest))
-                scan.target = sum(max(high, CHUNK) for high in highs)
+                scan.target = sum(max(self.high(i), CHUNK) for i in seen)
                 self.age_anon(scan)
                 self.scan_counts(scan)
                 yield self.step(scan, 0)
                 while self.shrink_once(scan):
                     yield self.step(scan, 0)
                 self.finish(scan)
-                vain = scan.reclaimed == before
-                scan.priority -= vain or scan.scanned < scan.target
-                if scan.priority >= 1:
+                gained = scan.reclaimed - before
+                enough = (left and scan.priority == 10) or scan.scanned >= scan.target
+                left = max(left - gained, 0)
+                hopeless = left > 0 and not gained
+                if not hopeless:
+                    scan.priority -= not gained or not enough
+                if scan.priority >= 1 and not hopeless:
                     urgent = scan.priority < 10 or self.congested()
-                    waits = scan.immediate or (vain and urgent)
+                    waits = scan.immediate or (not gained and urgent)
                     yield self.step(scan, min(self.writes_end(), self.clock + WAIT) if waits else 0)
-            self.failures += scan.priority < 1 and scan.reclaimed == 0
+            self.failures += (scan.priority < 1 or hopeless) and scan.reclaimed == 0
+            for i, boost in seen.items():
+                self.count("boost taken back", min(boost, self.boost[i]))
+                self.boost[i] -= min(boost, self.boost[i])
             if self.balanced(self.wanted_highest) or self.failures >= 16:
                 self.only_dirty = self.only_writeback = False
                 self.wanted_highest = 0

@@ -21,12 +21,14 @@ from memsim.kernels.compaction_suitable import (
     COMPACT_SUCCESS,
 )
 from memsim.kernels.zonelist import AllocContext
+from memsim.memory.setup import Pressure
 from memsim.mm import NR_PAGE_ORDERS, NR_PCP_LISTS, Migratetype, ZoneType
 
 WORDS = {
     "anon": {"anon"},
     "file": {"file"},
     "active": {"file", "active"},
+    "swapped": {"anon"},
     "pinned": {"anon", "pinned"},
     "pinned_file": {"file", "pinned"},
     "mlocked": {"anon", "mlocked"},
@@ -35,7 +37,7 @@ WORDS = {
     "huge": {"anon"},
     "kernel9": {"kernel"},
 }
-COMMON = ("anon", "file", "anon", "file", "active")
+COMMON = ("anon", "file", "anon", "file", "active", "swapped")
 RARE = ("pinned", "pinned_file", "mlocked", "writing", "kernel")
 RESULTS = {
     "skipped": COMPACT_SKIPPED,
@@ -105,19 +107,21 @@ def both(rng):
         for block in range(start, end, 512):
             runs |= pageblock_runs(rng, block, density)
             types[block // 512] = int(rng.choice((M, M, M, M, U, R)))
-    memory = machine(given, runs, types=types, zonelist=(1, 0), log=False)
+    pressure = Pressure(compaction_proactiveness=0, swap_slots=1 << 13)
+    memory = machine(given, runs, pressure, types=types, zonelist=(1, 0), log=False)
     return memory, twin(given, runs, types, kinds)
 
 
 def twin(given, runs, types, kinds):
     taken = np.zeros(given[-1].end_pfn, bool)
-    pages, table = {}, {}
+    pages, table, slots = {}, {}, iter(range(1 << 13))
     for start, (count, kind) in sorted(runs.items()):
         taken[start : start + count] = True
         step = 512 if kind in ("huge", "kernel9") else 1
         for pfn in range(start, start + count, step):
             table[len(pages)] = pfn
             pages[pfn] = Page(WORDS[kind], 9 if step > 1 else 0, len(pages))
+            pages[pfn].slot = next(slots) if kind == "swapped" else None
     zones = [
         SimpleNamespace(
             start=z.start_pfn,
@@ -171,6 +175,8 @@ def of_kernels(memory):
         state[z, "memory"] = [memory.zone_field(z, L.Z_COMPACT + i) for i in range(9)]
     state["pageblocks"] = memory.mem.pageblocks.tolist()
     state["skip"] = np.flatnonzero(memory.mem.pageblock_skip).tolist()
+    cached = np.flatnonzero(memory.mem.state[: memory.nr_pages] & L.PAGE_SWAPCACHE)
+    state["slots"] = {int(pfn): int(memory.mem.swap_slot[pfn]) for pfn in cached}
     counted = memory.vmstat()
     return state | {name: counted[name] for name in EVENTS}
 
@@ -200,6 +206,7 @@ def of_oracle(twin, nr_blocks):
         ]
     state["pageblocks"] = [int(twin.pageblocks.get(b, M)) for b in range(nr_blocks)]
     state["skip"] = sorted(twin.skip)
+    state["slots"] = {pfn: p.slot for pfn, p in twin.pages.items() if p.slot is not None}
     return state | {name: twin.counts.get(name, 0) for name in EVENTS}
 
 

@@ -79,10 +79,11 @@ def machine(slots, swappiness):
 class Pair:
     """The kernels and the twin, told the same."""
 
-    def __init__(self, slots, swappiness, capacity):
+    def __init__(self, slots, swappiness, capacity, boosts=False):
         self.memory = machine(slots, swappiness)
         self.memory.mem.system[S.S_WRITEBACK_CAPACITY] = capacity
         self.memory.keep_log(1 << 12)
+        self.boosts, self.events, self.boosted = boosts, 0, set()
         self.twin = NaiveReclaim(
             ZONES,
             slots,
@@ -91,7 +92,18 @@ class Pair:
             capacity=capacity,
         )
 
+    def boost(self):
+        """Boost watermarks now and then, as a fallback does: who asks next wakes kswapd."""
+        self.events += 1
+        if self.boosts and self.events % 60 == 0:
+            z = self.events // 60 % 2
+            self.memory.add_zone_field(z, L.Z_BOOST, 24)
+            self.memory.add_zone_field(z, L.Z_BOOSTED, 1 - self.memory.zone_field(z, L.Z_BOOSTED))
+            self.twin.boost[z] += 24
+            self.boosted.add(z)
+
     def run(self, op, kind, handle, time):
+        self.boost()
         outcome = self.memory.run(
             np.array([op], np.uint8), np.array([NAMES.index(kind)], np.uint16),
             np.zeros(1, np.uint16), np.array([handle], np.int32), np.array([time], np.int64),
@@ -123,8 +135,18 @@ class Pair:
             state = int(self.memory.mem.state[outcome.pfn[0]])
             slab = request.use == Use.INODE
             flags = first_flags(request, slab)
+            if request.gfp & Gfp.KSWAPD_RECLAIM:
+                self.wake_if_boosted(self.twin.zone_of(int(outcome.pfn[0])))
             self.twin.place(int(outcome.pfn[0]), handle, flags, request.lru, write)
             assert bool(state & L.PAGE_PINNED) == ("pinned" in flags)
+
+    def wake_if_boosted(self, z):
+        """Wake kswapd when a page has left a zone, and before it is filled."""
+        if z in self.boosted:
+            self.boosted.remove(z)
+            self.twin.free_pages[z] -= 1
+            self.twin.wake(ZONES[z][2])
+            self.twin.free_pages[z] += 1
 
     def compare(self):
         memory, twin = self.memory, self.twin
@@ -145,6 +167,7 @@ class Pair:
         counted = memory.vmstat()
         assert {n: counted[n] for n in COUNTERS} == {n: twin.counts.get(n, 0) for n in COUNTERS}
         assert [memory.nr_free_pages(z) for z in range(2)] == twin.free_pages
+        assert [memory.zone_field(z, L.Z_BOOST) for z in range(2)] == twin.boost
         row = memory.mem.nodes
         assert row[S.N_KSWAPD_DUE] == twin.kswapd_due
         assert memory.mem.system[S.S_FLUSHER_DUE] == twin.flush_due
@@ -190,17 +213,17 @@ def stream(pair, seed, weights, steps=900, handles=350):
     ("slots", "swappiness", "capacity", "weights", "seen"),
     [
         pytest.param(
-            1000, 160, 1024, EVERYTHING, ("pswpin", "pgskip", "slab_pages_freed"), id="swap"
+            1000, 160, 1024, EVERYTHING, ("pswpin", "pgskip", "boost taken back"), id="swap"
         ),
         pytest.param(30, 160, 8, EVERYTHING, ("pgskip", "pgsteal_anon"), id="small swap"),
         pytest.param(0, 60, 1024, EVERYTHING, ("pgdeactivate", "kills"), id="no swap"),
         pytest.param(300, 60, 16, ANON, ("pgrotated", "pgmajfault"), id="anon"),
         pytest.param(0, 60, 4, DIRTY, ("nr_written", "nr_vmscan_immediate_reclaim"), id="dirty"),
-        pytest.param(9, 60, 1024, SLAB, ("slabs_scanned", "workingset_refault_file"), id="slab"),
+        pytest.param(9, 60, 1024, SLAB, ("slab_pages_freed", "boost taken back"), id="slab"),
     ],
 )
 def test_reclaim_is_that_of_the_naive_twin(slots, swappiness, capacity, weights, seen):
-    pair = Pair(slots, swappiness, capacity)
+    pair = Pair(slots, swappiness, capacity, boosts="boost taken back" in seen)
     counts = {"kills": stream(pair, slots, weights), **pair.twin.counts}
     missing = [n for n in (*seen, "pgsteal_kswapd", "pgsteal_direct") if not counts.get(n)]
     assert missing == []

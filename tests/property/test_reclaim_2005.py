@@ -34,6 +34,8 @@ ZONES = (
     (0, 1024, ZoneType2005.DMA, (10, 14, 18), 70),
     (1024, 2048, ZoneType2005.NORMAL, (12, 16, 20), 90),
 )
+RESERVE = 4
+"""Pages of the lower zone that requests for the higher one leave alone."""
 HIGHUSER = gfp_from_text("GFP_HIGHUSER")
 REQUESTS = {
     "anon": ANON,
@@ -57,8 +59,9 @@ def machine(slots, swappiness):
     zones = tuple(
         ZoneSetup(
             node=0, zone_type=index, start_pfn=start, end_pfn=end, present=free, managed=free,
-            watermark=(*wmark, wmark[2]), lowmem_reserve=(0,) * 5, pcp_high=0, pcp_batch=1,
+            watermark=(*wmark, wmark[2]), pcp_high=0, pcp_batch=1,
             stat_threshold=0, nofragment=False, boost_factor=0, pcp_cold_batch=1,
+            lowmem_reserve=tuple(RESERVE * (kind > index) for kind in range(5)),
         )
         for start, end, index, wmark, free in ZONES
     )  # fmt: skip
@@ -87,7 +90,7 @@ class Pair:
         self.memory = machine(slots, swappiness)
         self.memory.keep_log(1 << 14)
         self.twin = NaiveReclaim2614(
-            ZONES, slots, {**COSTS, "scan": 50, "reclaim": 500}, swappiness
+            ZONES, slots, {**COSTS, "scan": 50, "reclaim": 500}, swappiness, reserve=RESERVE
         )
         self.log = []
 
