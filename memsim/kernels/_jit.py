@@ -131,8 +131,6 @@ else:
         """Mark an entry point: compiled once per signature, cached on disk, without the GIL."""
         return cast("F", njit(cache=CACHE is not None, nogil=True, error_model="numpy")(function))
 
-    _PACKAGE = __name__.partition(".")[0]
-    """In the names of our functions, not in those of numba's own that they call."""
     _layouts: list[ir.Type] = []
     """How the named tuples lie that kernels pass on by address."""
 
@@ -144,11 +142,8 @@ else:
         """
 
         def add_ir_module(self, ir_module: ir.Module) -> None:
-            """Tell the optimiser that helpers stay apart, and leave named tuples as they are."""
+            """Tell the optimiser that nobody else knows where a named tuple lies."""
             for function in ir_module.functions:
-                own = not function.is_declaration and _PACKAGE in function.name
-                if own and "alwaysinline" not in function.attributes:
-                    function.attributes.add("noinline")
                 for argument in function.args:
                     if getattr(argument.type, "pointee", None) in _layouts:
                         argument.add_attribute("noalias")
@@ -221,7 +216,7 @@ else:
         return _one_version(function, forceinline=True)
 
     def helper(function: F) -> F:
-        """Mark a helper that stays a function of its own (rare paths, code of many callers)."""
+        """Mark a helper that mostly stays a function of its own (rare paths)."""
         return _one_version(function, forceinline=False)
 
     @intrinsic

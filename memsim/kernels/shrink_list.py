@@ -9,7 +9,7 @@ as a whole or not at all.
 
 from __future__ import annotations
 
-from memsim.kernels._jit import helper, inline
+from memsim.kernels._jit import helper, inline, prefetch
 from memsim.kernels.flusher import wakeup_flusher_threads
 from memsim.kernels.layout import (
     GONE,
@@ -135,6 +135,15 @@ def unlink_private(m: Mem, entry: int) -> None:
     m.lru_prev[after] = before
 
 
+@inline
+def prefetch_isolation(m: Mem, pfn: int) -> None:
+    """Ask for what freeing a page of an LRU list will touch, and isolating the next older one."""
+    prefetch(m.page_table, int(m.rmap[pfn]))
+    older = int(m.lru_prev[pfn])
+    prefetch(m.state, older)
+    prefetch(m.lru_prev, older)
+
+
 @helper
 def isolate_lru_pages(m: Mem, sc: int, kind: int, nr_to_scan: int) -> int:
     """Move the oldest pages of a list to the private list of isolated ones; return how many.
@@ -148,6 +157,7 @@ def isolate_lru_pages(m: Mem, sc: int, kind: int, nr_to_scan: int) -> int:
         pfn = lru_tail(m, head)
         if pfn == head:
             break
+        prefetch_isolation(m, pfn)
         pages = lru_pages(int(m.state[pfn]))
         if zone_get(m, page_zone(m, pfn), Z_TYPE) > sc_get(m, sc, SC_HIGHEST_ZONE):
             lru_del(m, pfn)
@@ -184,7 +194,7 @@ def shrink_active_list(m: Mem, sc: int, kind: int, nr_to_scan: int) -> None:
     m.events[PGREFILL] += taken
 
 
-@helper
+@inline
 def page_check_references(m: Mem, pfn: int) -> int:
     """Look at, and forget, the accesses to a page; say what they make of it (spec 7.3)."""
     state = int(m.state[pfn])
@@ -246,7 +256,7 @@ def pageout(m: Mem, sc: int, pfn: int, references: int, pages: int) -> int:
     return KEEP
 
 
-@helper
+@inline
 def page_fate(m: Mem, sc: int, pfn: int) -> int:
     """Decide about an isolated inactive page; RECLAIM: it can be freed now (spec 7.3)."""
     state = int(m.state[pfn])
