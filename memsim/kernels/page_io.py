@@ -3,8 +3,9 @@
 Source: mm/page-writeback.c, mm/page_io.c, mm/filemap.c (folio_end_writeback), Linux 6.1.
 
 Unlike Linux: one serial device serves swap and files, one page after the other; reads and writes
-get half of it each while there are both. Only reads need seeks; writes are taken to be sorted.
-Pages of a file lie on it in the order of their handles.
+get half of it each while there are both. Writes are taken to be sorted; a read needs a seek unless
+it goes on with one of the last eight sequences of reads, which have been read ahead. Pages of a
+file lie on it in the order of their handles.
 What nobody waits for is read at once. A page that is freed while it is written is free at once.
 """
 
@@ -29,8 +30,10 @@ from memsim.kernels.layout import (
 from memsim.kernels.lru import lru_add_tail, lru_del, lru_pages
 from memsim.kernels.system import (
     FOREVER,
+    READ_SEQUENCES,
     S_FILE_WRITE_NS,
     S_READ_AT,
+    S_READS,
     S_READS_END,
     S_SEEK_NS,
     S_SWAP_WRITE_NS,
@@ -79,12 +82,19 @@ def writes_end(m: Mem, count: int) -> int:
     return int(m.writeback[writeback_entry(m, last) + 1]) if last >= 0 else clock(m)
 
 
-@inline
+@helper
 def seek(m: Mem, place: int, pages: int) -> int:
-    """Bring the head to a place, and over the pages there; return the time that it takes."""
-    away = int(m.system[S_READ_AT]) != place
-    m.system[S_READ_AT] = place + pages
-    return int(m.system[S_SEEK_NS]) if away else 0
+    """Bring the head to a place, and over the pages there; return the time that it takes.
+
+    What goes on with one of the last sequences of reads has been read ahead.
+    """
+    for sequence in range(S_READ_AT, S_READ_AT + READ_SEQUENCES):
+        if int(m.system[sequence]) == place:
+            m.system[sequence] = place + pages
+            return 0
+    m.system[S_READ_AT + int(m.system[S_READS]) % READ_SEQUENCES] = place + pages
+    m.system[S_READS] += 1
+    return int(m.system[S_SEEK_NS])
 
 
 @inline

@@ -124,9 +124,9 @@ S_SHARED_CPU = 62
 S_MAY_MIX = 63
 """1: policy ``ideal`` lets types into each other's pageblocks, for there is nothing else left."""
 S_SEEK_NS = 40
-"""Before a page is read that does not follow the one read last."""
-S_READ_AT = 41
-"""The place on the device after the one that was read last."""
+"""Before a page is read that does not go on with one of the last sequences of reads."""
+S_READS = 41
+"""How many sequences of reads there have been."""
 S_READS_END = 42
 """When the device has read all that somebody waits for."""
 S_WAITERS = 43
@@ -135,7 +135,10 @@ S_WAITED = 44
 """What streams have fallen behind since anybody took note (ns)."""
 S_COMPACT = 64
 """The run of compaction at hand (compact_control.CC_*)."""
-SYSTEM_FIELDS = 96
+S_READ_AT = 96
+"""Where the last READ_SEQUENCES sequences of reads have come to on the device."""
+READ_SEQUENCES = 8
+SYSTEM_FIELDS = S_READ_AT + READ_SEQUENCES
 PACE_NS = 5_000_000
 """So far streams may fall behind before the order of what follows is looked at again."""
 

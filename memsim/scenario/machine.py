@@ -112,7 +112,7 @@ class Costs(Model):
     file_read: Duration = 60_000
     file_write: Duration = 80_000
     seek: Duration = 0
-    """Before a page is read, from swap or of a file, that does not follow the one read last."""
+    """Before a page is read that does not go on with one of the last sequences of reads."""
     tlb_flush: Duration = 1000
     tlb_flush_per_cpu: Duration = 200
 

@@ -11,9 +11,9 @@ of the scenario file (with units, see ``memsim.units``), whose class docstring i
 
         def stream(self, ctx: Context) -> Stream: ...
 
-A stream is an open loop: it never learns what became of its requests. All randomness comes from
-``ctx.rng``; arrays are made with numpy, not page by page; times interleave with those of other
-workloads, so a stream spreads its events in time instead of issuing them in blocks.
+A stream never learns what became of its requests; with a ``pace`` it waits for them. All randomness
+comes from ``ctx.rng``; arrays are made with numpy, not page by page; times interleave with those of
+other workloads, so a stream spreads its events in time instead of issuing them in blocks.
 """
 
 from __future__ import annotations

@@ -210,10 +210,11 @@ class Builds:
         return asked(time, OP_TOUCH, Ask.READ, self.processes.home[who], handle, self.where)
 
     def _executed(self, begin: int, until: int) -> AllocBatch:
-        """Run through the compiler's program: as many of its pages as it has, in any order."""
+        """Run through the compiler's program once, from some page on."""
         born = self.processes.born
         who, number = self._of_processes(born, begin, until, self.program)
-        page = self.rng.integers(0, max(self.program, 1), len(who))
+        first = self.rng.integers(0, max(self.program, 1), len(born))
+        page = (first[who] + number) % max(self.program, 1)
         span = self.processes.grow_ns
         time = spaced(number, max(self.program, 1), born[who], span, self.rng)
         alive = np.flatnonzero(time < self.processes.dies[who])
