@@ -12,7 +12,7 @@ from memsim.kernels.placement import OPT_PAGE_FLAG
 from memsim.memory import Memory
 from memsim.memory.setup import MachineSetup, ZoneSetup
 from memsim.mm import OP_COLD, OP_FREE, Gfp, Status, Use, ZoneType2005
-from memsim.policies import Kernel, full, light, none
+from memsim.policies import Kernel, full, light, mobility, none
 from memsim.schema import Request
 
 CAPACITY = 1 << 18
@@ -23,8 +23,10 @@ POLICIES = {
     "usemap": light.Policy(variant="usemap"),
     "page_flag": light.Policy(variant="page_flag"),
     "full": full.Policy(),
+    "grouped": mobility.Policy(),
 }
 USES = {"kernel": Use.KERNEL, "user": Use.ANON, "reclaimable": Use.DENTRY}
+MOBILITY = {"kernel": Gfp.NONE, "user": Gfp.MOVABLE, "reclaimable": Gfp.RECLAIMABLE}
 ZONE_BITS = {"dma": Gfp.DMA, "dma32": Gfp.DMA32, "normal": Gfp.NONE, "highmem": Gfp.HIGHMEM}
 COUNTS = {
     "extfrag_events": L.Z_VMSTAT + vmstat.EXTFRAG_EVENTS,
@@ -63,7 +65,8 @@ def _gfp(request):
         (request.memalloc, Gfp.MEMALLOC),
         (request.thisnode, Gfp.THISNODE),
     )
-    return ZONE_BITS[request.zone] | sum((flag for given, flag in pairs if given), Gfp.NONE)
+    bits = ZONE_BITS[request.zone] | MOBILITY[request.kind]
+    return bits | sum((flag for given, flag in pairs if given), Gfp.NONE)
 
 
 class KernelMachine2614:

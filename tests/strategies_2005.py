@@ -19,7 +19,7 @@ from backend_2005 import (
 )
 from strategies import ORDERS, zonelist
 
-from memsim.mm import MAX_NR_ZONES
+from memsim.mm import MAX_NR_ZONES, Status
 
 LAYOUTS = (  # (nid, zone index) by ascending pfn
     ((0, NORMAL),),
@@ -153,3 +153,26 @@ def _request(rng: random.Random, spec: Machine2005, cpu: int, mood) -> Request20
     if dice < 0.12:
         return replace(request, nodemask=frozenset({rng.choice(nodes)}))
     return request
+
+
+def play(seed, machines, stream, after_step):
+    """Run one stream on all machines; the first one's answers decide what is live."""
+    live, order_of = [], {}
+    for step, (kind, cpu, what) in enumerate(stream):
+        if kind == "alloc":
+            answers = [machine.alloc(cpu, what) for machine in machines]
+            assert answers == answers[:1] * len(machines), (seed, step, what)
+            status, pfn = answers[0]
+            if status == Status.OK:
+                live.append(pfn)
+                order_of[pfn] = what.order
+        elif kind == "drain":
+            for machine in machines:
+                machine.drain_all(cpu)
+        elif live:
+            index, cold = what
+            pfn = live.pop(index % len(live))
+            order = order_of.pop(pfn)
+            for machine in machines:
+                machine.free(cpu, pfn, order, cold)
+        after_step(step, order_of)

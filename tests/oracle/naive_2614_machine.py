@@ -53,13 +53,14 @@ class HotCold:
 
 
 class NaiveMachine2614:
+    pcp_class = HotCold
+
     def __init__(self, spec):
         self.spec = spec
         self.seen = new_seen()
-        kind = ZONES[spec.policy]
-        self.zones = [kind(zone, spec, self.seen) for zone in spec.zones]
+        self.zones = [self.zone_class()(zone, spec, self.seen) for zone in spec.zones]
         self.pcp = [
-            [HotCold(zone, s) for _ in spec.cpu_nid]
+            [self.pcp_class(zone, s) for _ in spec.cpu_nid]
             for zone, s in zip(self.zones, spec.zones, strict=True)
         ]
         self.kswapd_wakeups = 0
@@ -67,6 +68,9 @@ class NaiveMachine2614:
         for z, zone in enumerate(spec.zones):
             if zone.reserved is not None:
                 self.boot(z, zone)
+
+    def zone_class(self):
+        return ZONES[self.spec.policy]
 
     # 3.2
 
@@ -146,7 +150,7 @@ class NaiveMachine2614:
                 zone, request.order, zone.wmark[wmark], class_zone, harder, high
             ):
                 continue
-            kind = zone.request_type(request.kind)
+            kind = zone.request_type(request)
             if request.order == 0:
                 pfn = self.pcp[z][cpu].alloc(kind, request.cold)
             else:

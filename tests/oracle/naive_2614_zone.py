@@ -50,7 +50,7 @@ class BareZone:
 
     # What a policy decides
 
-    def request_type(self, kind):
+    def request_type(self, request):
         return NORCLM
 
     def which_pcp(self, kind):
@@ -128,8 +128,8 @@ class UsemapZone(BareZone):
 
     pcp_high_divisor = 2
 
-    def request_type(self, kind):
-        return EASY if kind == "user" else NORCLM
+    def request_type(self, request):
+        return EASY if request.kind == "user" else NORCLM
 
     def which_pcp(self, kind):
         return int(kind == EASY)
@@ -182,8 +182,8 @@ class PageFlagZone(UsemapZone):
 class FullZone(BareZone):
     """The full patch, V19: four types, a pool of max-order blocks, a reserve."""
 
-    def request_type(self, kind):
-        return {"kernel": NORCLM, "user": EASY, "reclaimable": KERN}[kind]
+    def request_type(self, request):
+        return {"kernel": NORCLM, "user": EASY, "reclaimable": KERN}[request.kind]
 
     def which_pcp(self, kind):
         return int(kind == EASY)

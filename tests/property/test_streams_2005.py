@@ -5,9 +5,7 @@ from collections import Counter
 import pytest
 from backend_2005 import BACKENDS_2005, POLICIES, check, snapshot
 from oracle.naive_2614_machine import NaiveMachine2614
-from strategies_2005 import random_machine, random_stream
-
-from memsim.mm import Status
+from strategies_2005 import play, random_machine, random_stream
 
 SEEDS = range(50)
 STEPS = 700
@@ -39,29 +37,6 @@ REACHED = {
 }
 
 
-def play(seed, machines, spec, after_step):
-    """Run one stream on all machines; the first one's answers decide what is live."""
-    live, order_of = [], {}
-    for step, (kind, cpu, what) in enumerate(random_stream(seed, spec, STEPS)):
-        if kind == "alloc":
-            answers = [machine.alloc(cpu, what) for machine in machines]
-            assert answers == answers[:1] * len(machines), (seed, step, what)
-            status, pfn = answers[0]
-            if status == Status.OK:
-                live.append(pfn)
-                order_of[pfn] = what.order
-        elif kind == "drain":
-            for machine in machines:
-                machine.drain_all(cpu)
-        elif live:
-            index, cold = what
-            pfn = live.pop(index % len(live))
-            order = order_of.pop(pfn)
-            for machine in machines:
-                machine.free(cpu, pfn, order, cold)
-        after_step(step, order_of)
-
-
 def managed_pages(spec):
     """Pages that boot frees, by zone."""
     return [
@@ -82,7 +57,7 @@ def test_the_oracle_keeps_the_invariants_and_reaches_every_rule():
         def after_step(step, live, spec=spec, oracle=oracle, pages=pages):
             check(spec, oracle, live, pages)
 
-        play(seed, [oracle], spec, after_step)
+        play(seed, [oracle], random_stream(seed, spec, STEPS), after_step)
         seen += oracle.seen
     assert {rule for rule in REACHED if not seen[rule]} == set()
 
@@ -107,7 +82,7 @@ def test_backend_of_2005_equals_oracle(name, seed):
         assert different == {}, (seed, step)
 
     after_step("boot", {})
-    play(seed, machines, spec, after_step)
+    play(seed, machines, random_stream(seed, spec, STEPS), after_step)
 
 
 @pytest.mark.parametrize("seed", range(0, 50, 4))
@@ -121,5 +96,5 @@ def test_the_kernels_invariants_hold_of_the_streams(seed):
             machine.memory.check()
             checks.append(sum(1 << order for order in live.values()))
 
-    play(seed, [machine], spec, after_step)
+    play(seed, [machine], random_stream(seed, spec, STEPS), after_step)
     assert max(checks) > 0
