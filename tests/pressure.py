@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 from backend import M, MachineSpec, ZoneSpec
 from kernel_backend import KernelMachine
@@ -9,7 +11,7 @@ from kernel_backend import KernelMachine
 from memsim.kernels import trace_log
 from memsim.memory.setup import Pressure
 from memsim.memory.start import put_under_pressure
-from memsim.mm import OP_FREE, OP_TOUCH, Status, Use, gfp_from_text
+from memsim.mm import OP_FREE, OP_TOUCH, OP_WRITE, Status, Use, gfp_from_text
 from memsim.schema import Request
 
 STEPS = {
@@ -81,3 +83,29 @@ class PressedMachine:
 
     def vmstat(self, name):
         return self.memory.vmstat()[name]
+
+
+def touch_at_random(pair, seed, weights, steps, handles=350):
+    """Touch, write and free at random; where a kill is needed, some handles are freed.
+
+    ``pair`` is of kernels and twin, ``weights`` say how often a handle is of each kind. Returns the
+    kills.
+    """
+    draw = random.Random(seed)
+    time, kinds, kills = 0, {}, 0
+    for _ in range(steps):
+        time += draw.choice((1000, 30_000, 2_000_000, 10**9)) if draw.random() < 0.2 else 0
+        handle = draw.randrange(handles)
+        op = OP_TOUCH | (OP_WRITE if draw.random() < 0.3 else 0)
+        kind = kinds.setdefault(handle, draw.choices(list(weights), weights.values())[0])
+        if draw.random() < 0.05:
+            op = OP_FREE
+        done = pair.run(op, kind, handle, time)
+        if op == OP_FREE:
+            del kinds[handle]
+        if not done:
+            kills += 1
+            for victim in draw.sample(sorted(kinds), 40):
+                pair.run(OP_FREE, kinds.pop(victim), victim, time)
+    pair.memory.check()
+    return kills

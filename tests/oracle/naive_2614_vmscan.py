@@ -1,7 +1,7 @@
 """Reclaim of 2.6.14, naively: lists of pages in Python, kswapd a generator (spec linux-2.6.14 6).
 
 Placement is left to whoever drives it, as in ``naive_vmscan``, whose device, flusher and swap slots
-these are. Only single pages; nothing lies on per-CPU lists.
+these are; lumpy reclaim is of 7.2. Only single pages; nothing lies on per-CPU lists.
 """
 
 from oracle.naive_vmscan import CHUNK, NEVER, TOP_PRIORITY, WAIT, NaiveReclaim, Page
@@ -40,6 +40,7 @@ class NaiveReclaim2614(NaiveReclaim):
         self.total = sum(zone[4] - zone[3][Wmark.HIGH] for zone in zones)
         self.work = self.pool = self.partly = 0
         self.reserve = reserve
+        self.lumpy, self.order = False, 0
 
     # pages come, are used, and go
 
@@ -169,10 +170,16 @@ class NaiveReclaim2614(NaiveReclaim):
 
     def isolate(self, z, kind, n):
         self.drain_batch()
-        taken = self.lists[z, kind][::-1][:n]
-        for page in taken:
-            self.unlink(page)
-        self.scan[z].scanned += len(taken) + 1
+        taken, listed = [], self.lists[z, kind]
+        while len(taken) < n and listed:
+            tail = listed[-1]
+            first = tail.pfn >> self.order << self.order
+            block = [self.pages.get(pfn) for pfn in range(first, first + (1 << self.order))]
+            others = [p for p in block if p and p is not tail and p.where == (z, kind)]
+            for page in (tail, *others):
+                self.unlink(page)
+                taken.append(page)
+        self.scan[z].scanned += len(taken) + (not self.lumpy)
         self.work += self.costs["scan"] * len(taken)
         return taken
 

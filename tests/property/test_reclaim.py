@@ -1,10 +1,9 @@
 """Reclaim against its naive twin: lists, flags, slots, writes and counters, after every event."""
 
-import random
-
 import numpy as np
 import pytest
 from oracle.naive_vmscan import FLAGS, NaiveReclaim, Page
+from pressure import touch_at_random
 
 from memsim.kernels import layout as L
 from memsim.kernels import system as S
@@ -187,28 +186,6 @@ def first_flags(request, slab):
     return flags | ({"mapped", "young"} if request.mapped else {"referenced"})
 
 
-def stream(pair, seed, weights, steps=900, handles=350):
-    """Touch, write and free at random; where a kill is needed, some handles are freed."""
-    draw = random.Random(seed)
-    time, kinds, kills = 0, {}, 0
-    for _ in range(steps):
-        time += draw.choice((1000, 30_000, 2_000_000, 10**9)) if draw.random() < 0.2 else 0
-        handle = draw.randrange(handles)
-        op = OP_TOUCH | (OP_WRITE if draw.random() < 0.3 else 0)
-        kind = kinds.setdefault(handle, draw.choices(NAMES, weights)[0])
-        if draw.random() < 0.05:
-            op = OP_FREE
-        done = pair.run(op, kind, handle, time)
-        if op == OP_FREE:
-            del kinds[handle]
-        if not done:
-            kills += 1
-            for victim in draw.sample(sorted(kinds), 40):
-                pair.run(OP_FREE, kinds.pop(victim), victim, time)
-    pair.memory.check()
-    return kills
-
-
 @pytest.mark.parametrize(
     ("slots", "swappiness", "capacity", "weights", "seen"),
     [
@@ -224,7 +201,10 @@ def stream(pair, seed, weights, steps=900, handles=350):
 )
 def test_reclaim_is_that_of_the_naive_twin(slots, swappiness, capacity, weights, seen):
     pair = Pair(slots, swappiness, capacity, boosts="boost taken back" in seen)
-    counts = {"kills": stream(pair, slots, weights), **pair.twin.counts}
+    counts = {
+        "kills": touch_at_random(pair, slots, dict(zip(NAMES, weights, strict=True)), 900),
+        **pair.twin.counts,
+    }
     missing = [n for n in (*seen, "pgsteal_kswapd", "pgsteal_direct") if not counts.get(n)]
     assert missing == []
 
