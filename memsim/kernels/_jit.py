@@ -142,12 +142,11 @@ else:
         """
 
         def add_ir_module(self, ir_module: ir.Module) -> None:
-            """Tell the optimiser that nobody else knows where a named tuple lies."""
+            """Tell the optimiser that nothing which is written to lies in a named tuple."""
             for function in ir_module.functions:
                 for argument in function.args:
                     if getattr(argument.type, "pointee", None) in _layouts:
                         argument.add_attribute("noalias")
-                        argument.add_attribute("captures(none)")
             super().add_ir_module(ir_module)  # type: ignore[no-untyped-call]
 
         def _optimize_final_module(self) -> None:
