@@ -14,6 +14,7 @@ import click
 from memsim.cli._how import Wanted, how_options, watched
 from memsim.cli._places import out_option
 from memsim.cli._plugins import plugin_option
+from memsim.cli._scenario import scenario_options
 from memsim.errors import InputError, Problem, visible
 
 if TYPE_CHECKING:
@@ -49,11 +50,11 @@ class Reports:
 @click.argument("targets", nargs=-1, metavar="[RUN|SCENARIO]...")
 @click.option("--baseline", "place", type=FILE, required=True, metavar="PATH",
               help="A baseline, a run, or a folder of baselines.")  # fmt: skip
-@click.option("--policy", "policies", multiple=True, metavar="A,B",
-              help="Instead of the baseline's policies.")  # fmt: skip
-@click.option("--seeds", metavar="SEEDS", help="Instead of the baseline's seeds: 1..10.")
-@click.option("--set", "sets", multiple=True, metavar="PATH=VALUE",
-              help="Change one value, besides those changed for the baseline.")  # fmt: skip
+@scenario_options(
+    "Instead of the baseline's policies.",
+    "Instead of the baseline's seeds: 1..10.",
+    "Change one value, besides those changed for the baseline.",
+)
 @click.option("--tolerance", "tolerances", multiple=True, metavar="'FIGURE = T'",
               help="T is exact, 5%, 0.01 abs or interval; FIGURE may have *.")  # fmt: skip
 @click.option("--strict", is_flag=True, help="Fail for any finding, not only for the worse.")

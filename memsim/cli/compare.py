@@ -13,6 +13,7 @@ import click
 from memsim.cli._how import Wanted, how_options, watched
 from memsim.cli._places import out_option
 from memsim.cli._plugins import plugin_option
+from memsim.cli._scenario import scenario_options, table_option
 from memsim.errors import visible
 
 if TYPE_CHECKING:
@@ -35,11 +36,9 @@ def _margin(ctx: click.Context, param: click.Parameter, text: str) -> float:
 
 @click.command("compare")
 @click.argument("targets", nargs=-1, required=True, metavar="SCENARIO|RUN...")
-@click.option("--policy", "policies", multiple=True, metavar="A,B", help="Keep these policies.")
+@scenario_options()
 @click.option("--baseline", metavar="NAME", help="Policy or run to compare with (default: first).")
-@click.option("--seeds", metavar="SEEDS", help="Instead of the scenario's seeds: 1..10.")
 @out_option("Where results go")
-@click.option("--set", "sets", multiple=True, metavar="PATH=VALUE", help="Change one value.")
 @click.option("--metric", "metrics", multiple=True, metavar="NAME",
               help="Compare these metrics; * stands for any text.")  # fmt: skip
 @click.option("--margin", callback=_margin, default="1%", show_default=True, metavar="N%",
@@ -48,9 +47,7 @@ def _margin(ctx: click.Context, param: click.Parameter, text: str) -> float:
               help="Add seeds until the interval is so narrow.")  # fmt: skip
 @click.option("--max-seeds", type=click.IntRange(2, 100_000), default=100, show_default=True,
               help="No more than these with --until.")  # fmt: skip
-@click.option(
-    "--format", "form", type=click.Choice(["table", "markdown", "csv", "json"]), default="table"
-)
+@table_option
 @how_options
 @plugin_option
 @click.pass_context

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from memsim.cli._places import out_option
+from memsim.cli._scenario import table_option
 from memsim.errors import visible
 
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ from_option = click.option(
     "--from", "root", type=click.Path(path_type=Path), default=Path("results"), metavar="DIR",
     help="Where results are (default: results).",
 )  # fmt: skip
-format_option = click.option(
-    "--format", "form", type=click.Choice(["table", "markdown", "csv", "json"]), default="table"
-)
 
 
 @click.group()
@@ -41,7 +39,7 @@ def command() -> None:
 @command.command("ls")
 @click.argument("scenario", required=False, default="")
 @out_option("Where results are")
-@format_option
+@table_option
 def list_(scenario: str, out: Path, form: Format) -> None:
     """List runs: finished, unfinished, and those that cannot be read."""
     from memsim.cli._listing import print_runs
@@ -62,7 +60,7 @@ def list_(scenario: str, out: Path, form: Format) -> None:
 @click.argument("run")
 @click.option("--table", type=click.Choice(TABLES), help="A table instead of the answer.")
 @out_option("Where results are")
-@format_option
+@table_option
 def show(run: str, table: TableName | None, out: Path, form: Format) -> None:
     """Print the answer of a run as memsim run does, or one of its tables.
 

@@ -11,6 +11,7 @@ import click
 from memsim.cli._how import Wanted, how_options, watched
 from memsim.cli._places import out_option
 from memsim.cli._plugins import plugin_option
+from memsim.cli._scenario import scenario_options, table_option
 
 if TYPE_CHECKING:
     from memsim.scenario import Scenario
@@ -20,15 +21,11 @@ UNMET, FAILED = 1, 3
 
 @click.command()
 @click.argument("scenario", metavar="SCENARIO")
-@click.option("--policy", "policies", multiple=True, metavar="A,B", help="Keep these policies.")
-@click.option("--seeds", metavar="SEEDS", help="Instead of the scenario's seeds: 1..10.")
+@scenario_options()
 @click.option("--point", "points", multiple=True, metavar="PATH=VALUE",
               help="Keep this value of an axis (repeatable).")  # fmt: skip
-@click.option("--set", "sets", multiple=True, metavar="PATH=VALUE", help="Change one value.")
 @out_option("Where results go")
-@click.option(
-    "--format", "form", type=click.Choice(["table", "markdown", "csv", "json"]), default="table"
-)
+@table_option
 @click.option("--check", is_flag=True, help="Verify the allocator's invariants on the way.")
 @click.option("--dry-run", is_flag=True, help="Say what would run and what it needs; run nothing.")
 @click.option("--why", is_flag=True, help="The same, and why each trial would run or not.")

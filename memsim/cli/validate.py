@@ -5,14 +5,13 @@ from __future__ import annotations
 import click
 
 from memsim.cli._plugins import plugin_option
+from memsim.cli._scenario import scenario_options
 from memsim.errors import InputError, Problem, visible
 
 
 @click.command("validate")
 @click.argument("scenarios", nargs=-1, required=True, metavar="SCENARIO...")
-@click.option("--set", "sets", multiple=True, metavar="PATH=VALUE", help="Change one value.")
-@click.option("--policy", "policies", multiple=True, metavar="NAME", help="Keep this policy only.")
-@click.option("--seeds", metavar="SEEDS", help="Instead of the scenario's seeds: 1..10.")
+@scenario_options()
 @plugin_option
 def command(
     scenarios: tuple[str, ...], sets: tuple[str, ...], policies: tuple[str, ...], seeds: str | None

@@ -20,26 +20,6 @@ FILES = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    return tmp_path_factory.mktemp("results")
-
-
-@pytest.fixture(scope="module")
-def now(results):
-    return recorded(results)
-
-
-@pytest.fixture(scope="module")
-def kept(now, tmp_path_factory):
-    return baseline_of(now, tmp_path_factory.mktemp("kept") / "small")
-
-
-@pytest.fixture
-def base(kept, tmp_path):
-    return shutil.copytree(kept, tmp_path / "small")
-
-
 def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 

@@ -18,28 +18,6 @@ from memsim.execute import run
 TABLES = ("trials", "high_order", "vmstat")
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    return tmp_path_factory.mktemp("results")
-
-
-@pytest.fixture(scope="module")
-def now(results):
-    return recorded(results)
-
-
-@pytest.fixture(scope="module")
-def kept(now, tmp_path_factory):
-    """A baseline of the same run, to be copied."""
-    return baseline_of(now, tmp_path_factory.mktemp("kept") / "small")
-
-
-@pytest.fixture
-def base(kept, tmp_path):
-    """A baseline to edit."""
-    return shutil.copytree(kept, tmp_path / "small")
-
-
 def found(base, now, *rules):
     return compare(read_baseline(base), now, parse_rules(rules, "test")).findings
 

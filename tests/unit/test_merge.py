@@ -23,11 +23,6 @@ SWEEP = SMALL.replace("events:", f"axes:\n  {BOOST}: [300, 0, 15000]\nevents:").
 SWEEP += "expect: [pageblocks.mixed >= 0 for none, pageblocks.mixed >= 0 for mobility]\n"
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    return tmp_path_factory.mktemp("results")
-
-
 def part(results, text=SMALL, **options):
     return run(small(text, **options), out=results)
 
