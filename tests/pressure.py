@@ -109,3 +109,28 @@ def touch_at_random(pair, seed, weights, steps, handles=350):
                 pair.run(OP_FREE, kinds.pop(victim), victim, time)
     pair.memory.check()
     return kills
+
+
+def random_events(seed, n, weights, handles=350):
+    """Columns of events for a Memory with a request class for each of ``weights``."""
+    draw = np.random.default_rng(seed)
+    kinds = draw.choice(len(weights), handles, p=np.array(weights) / sum(weights))
+    handle = draw.integers(0, handles, n).astype(np.int32)
+    op = np.where(draw.random(n) < 0.3, OP_TOUCH | OP_WRITE, OP_TOUCH)
+    op = np.where(draw.random(n) < 0.05, OP_FREE, op).astype(np.uint8)
+    gaps = np.where(draw.random(n) < 0.3, draw.integers(0, 3_000_000, n), 0)
+    request = kinds[handle].astype(np.uint16)
+    return op, request, np.zeros(n, np.uint16), handle, np.cumsum(gaps)
+
+
+def assert_same_one_by_one(whole, split, events):
+    """Carry out events at once, and one by one with a look in between: both end the same."""
+    assert len(whole.run(*events).pfn) == len(events[0])
+    before = 0
+    for i, time in enumerate(events[4].tolist()):
+        split.advance((before + time) // 2)
+        assert len(split.run(*(column[i : i + 1] for column in events)).pfn) == 1
+        before = time
+    assert whole.vmstat() == split.vmstat()
+    for name, array in whole.mem._asdict().items():
+        np.testing.assert_array_equal(array, getattr(split.mem, name), name)

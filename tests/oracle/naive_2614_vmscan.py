@@ -32,6 +32,8 @@ class NaiveReclaim2614(NaiveReclaim):
     ``reserve``: pages that each keeps from requests that may use a higher one.
     """
 
+    batch_length = LRU_BATCH_2005
+
     def __init__(self, zones, slots, costs, swappiness, objects=20, reserve=0):
         super().__init__(zones, slots, costs, swappiness=swappiness, objects=objects)
         kinds = ("active", "inactive", "slab")
@@ -45,21 +47,9 @@ class NaiveReclaim2614(NaiveReclaim):
     # pages come, are used, and go
 
     def place(self, pfn, handle, flags, lru, write=False):
-        page = self.pages[pfn] = Page2614(pfn, handle, flags)
+        page = Page2614(pfn, handle, flags)
         page.zone = self.zone_of(pfn)
-        self.table[handle] = page
-        self.free_pages[page.zone] -= 1
-        self.count("pgfault", page.mapped)
-        if page.dirty:
-            self.note_dirtied(handle)
-        if page.slab:
-            self.link(page)
-        elif lru:
-            page.where = "batch"
-            self.batch.append(page)
-            if len(self.batch) == LRU_BATCH_2005:
-                self.drain_batch()
-        return page
+        return self.enter_lists(page, lru)
 
     def fill(self, page, entry, maps):
         self.count("pgmajfault", maps)

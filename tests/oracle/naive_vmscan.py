@@ -57,6 +57,8 @@ class Scan:
 class NaiveReclaim:
     """``zones``: (start, end, index, (min, low, high), free pages), all on one node."""
 
+    batch_length = LRU_BATCH
+
     def __init__(
         self, zones, slots, costs, swappiness=60, cache_pressure=100, objects=20, capacity=1024
     ):
@@ -94,21 +96,25 @@ class NaiveReclaim:
 
     def place(self, pfn, handle, flags, lru, write=False):
         entry = self.table.get(handle)
-        page = self.pages[pfn] = Page(pfn, handle, flags)
-        self.table[handle] = page
-        self.free_pages[self.zone_of(pfn)] -= 1
+        page = self.enter_lists(Page(pfn, handle, flags), lru)
+        if entry is not None:
+            self.bring_back(page, entry, write)
+
+    def enter_lists(self, page, lru):
+        """Let a page that was handed out be its handle's, and wait for its list."""
+        self.pages[page.pfn] = self.table[page.handle] = page
+        self.free_pages[self.zone_of(page.pfn)] -= 1
         self.count("pgfault", page.mapped)
         if page.dirty:
-            self.note_dirtied(handle)
+            self.note_dirtied(page.handle)
         if page.slab:
             self.link(page)
         elif lru:
             page.where = "batch"
             self.batch.append(page)
-            if len(self.batch) == LRU_BATCH:
+            if len(self.batch) == self.batch_length:
                 self.drain_batch()
-        if entry is not None:
-            self.bring_back(page, entry, write)
+        return page
 
     def bring_back(self, page, entry, write):
         swapped = entry != "gone"

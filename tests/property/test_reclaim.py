@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 from oracle.naive_vmscan import FLAGS, NaiveReclaim, Page
-from pressure import touch_at_random
+from pressure import assert_same_one_by_one, random_events, touch_at_random
 
 from memsim.kernels import layout as L
 from memsim.kernels import system as S
 from memsim.kernels import trace_log
 from memsim.memory import Memory
 from memsim.memory.setup import MachineSetup, Pressure, ZoneSetup
-from memsim.mm import GFP_COMPOSITES, OP_FREE, OP_TOUCH, OP_WRITE, Gfp, Status, Use, ZoneType
+from memsim.mm import GFP_COMPOSITES, OP_FREE, OP_WRITE, Gfp, Status, Use, ZoneType
 from memsim.policies import LINUX_6_1, mobility
 from memsim.schema import Request
 
@@ -209,27 +209,7 @@ def test_reclaim_is_that_of_the_naive_twin(slots, swappiness, capacity, weights,
     assert missing == []
 
 
-def random_events(seed, n):
-    draw = np.random.default_rng(seed)
-    kinds = draw.choice(len(NAMES), 350, p=np.array(EVERYTHING) / sum(EVERYTHING))
-    handle = draw.integers(0, 350, n).astype(np.int32)
-    op = np.where(draw.random(n) < 0.3, OP_TOUCH | OP_WRITE, OP_TOUCH)
-    op = np.where(draw.random(n) < 0.05, OP_FREE, op).astype(np.uint8)
-    gaps = np.where(draw.random(n) < 0.3, draw.integers(0, 3_000_000, n), 0)
-    request = kinds[handle].astype(np.uint16)
-    return op, request, np.zeros(n, np.uint16), handle, np.cumsum(gaps)
-
-
 def test_results_do_not_depend_on_batches_or_on_who_looks_when():
-    events = random_events(5, 1500)
-    whole, split = machine(1000, 100), machine(1000, 100)
-    assert len(whole.run(*events).pfn) == 1500
-    before = 0
-    for i, time in enumerate(events[4].tolist()):
-        split.advance((before + time) // 2)
-        assert len(split.run(*(column[i : i + 1] for column in events)).pfn) == 1
-        before = time
-    assert whole.vmstat() == split.vmstat()
+    whole = machine(1000, 100)
+    assert_same_one_by_one(whole, machine(1000, 100), random_events(5, 1500, EVERYTHING))
     assert whole.vmstat()["pgsteal_kswapd"] > 0
-    for name, array in whole.mem._asdict().items():
-        np.testing.assert_array_equal(array, getattr(split.mem, name), name)
