@@ -43,6 +43,7 @@ def entry_points() -> dict[str, Callable[[], object]]:
         "run_batch": lambda: _run(memory),
         "drain_all_pages": memory.drain_all,
         "compact_nodes": memory.compact_memory,
+        "compact_nodes_proactively": memory.compact_proactively,
         "node_score": lambda: memory.fragmentation_score(0),
         "place_lru_pages": lambda: place_lru_pages(memory.mem, none),
         "remove_lru_pages": lambda: remove_lru_pages(memory.mem, none),

@@ -5,10 +5,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from memsim.kernels.system import FOREVER, N_PROACTIVE_DUE, NODE_FIELDS
-from memsim.kernels.vmstat import STALL_MODEL_NS
+from memsim.kernels.kcompactd import N_KCOMPACTD_WORK, WORK_PROACTIVE
+from memsim.kernels.system import (
+    FOREVER,
+    N_KCOMPACTD_DUE,
+    N_KCOMPACTD_HIGHEST_ZONE,
+    N_KCOMPACTD_ORDER,
+    N_PROACTIVE_DUE,
+    NODE_FIELDS,
+    PROACTIVE_INTERVAL_NS,
+    S_NEXT_DUE,
+)
+from memsim.kernels.vmstat import PGMIGRATE_SUCCESS, STALL_MODEL_NS
 from memsim.memory import Memory
-from memsim.mm import OP_FREE, Gfp, Status, Use, gfp_from_text
+from memsim.mm import OP_FREE, Gfp, Status, Use, ZoneType, gfp_from_text
 from memsim.schema import Request
 
 HUGETLB = "hugetlb"
@@ -63,14 +73,52 @@ class Attempts:
         """Let time come to ``now``, if it has not yet; daemons see it at the next request."""
         self.now = max(self.now, now)
 
-    def put_off_kcompactd(self) -> None:
-        """Let proactive compaction wait until it is called."""
-        self.memory.mem.nodes.reshape(-1, NODE_FIELDS)[:, N_PROACTIVE_DUE] = FOREVER
+    def pause(self, ns: int) -> None:
+        """Let nobody ask for a while; kcompactd goes on with its work, but begins no round."""
+        self.now += ns
+        if not self.is_compacting_proactively:
+            due = self._daemons[:, N_PROACTIVE_DUE]
+            late = (due < self.now) & (due != FOREVER)
+            due[late] += -((due[late] - self.now) // PROACTIVE_INTERVAL_NS) * PROACTIVE_INTERVAL_NS
 
-    def call_kcompactd(self) -> None:
-        """Let proactive compaction do its work now."""
+    def put_off_kcompactd(self) -> None:
+        """Let proactive compaction look at no score until kcompactd has worked."""
+        self._daemons[:, N_PROACTIVE_DUE] = FOREVER
+
+    def wake_kcompactd(self, order: int) -> None:
+        """Let kcompactd work for requests of the kernel of an order, as if kswapd had woken it."""
+        rows = self._daemons[:-1]
+        rows[:, N_KCOMPACTD_ORDER] = order
+        rows[:, N_KCOMPACTD_HIGHEST_ZONE] = int(ZoneType.NORMAL)
+        rows[:, N_KCOMPACTD_DUE] = self.memory.mem.system[S_NEXT_DUE] = self.now
         self.memory.advance(self.now)
+
+    def compact_proactively(self, pages: int | None) -> None:
+        """Let proactive compaction begin, and pass time until it has ended or moved ``pages``."""
+        self.memory.advance(self.now)
+        moved = int(self.memory.mem.events[PGMIGRATE_SUCCESS])
         self.memory.compact_proactively()
+        while self.is_compacting_proactively:
+            done = int(self.memory.mem.events[PGMIGRATE_SUCCESS]) - moved
+            if pages is not None and done >= pages:
+                return
+            self.now = max(self.now, int(self._daemons[:, N_PROACTIVE_DUE].min()))
+            self.memory.advance(self.now)
+
+    @property
+    def expects_kcompactd(self) -> bool:
+        """It is known when proactive compaction looks at the scores next."""
+        return bool((self._daemons[:-1, N_PROACTIVE_DUE] != FOREVER).any())
+
+    @property
+    def is_compacting_proactively(self) -> bool:
+        """kcompactd is in the middle of a proactive round."""
+        return bool((self._daemons[:, N_KCOMPACTD_WORK] == WORK_PROACTIVE).any())
+
+    @property
+    def _daemons(self) -> NDArray[np.int64]:
+        rows: NDArray[np.int64] = self.memory.mem.nodes.reshape(-1, NODE_FIELDS)
+        return rows
 
     def compact_memory(self) -> None:
         """Write to /proc/sys/vm/compact_memory."""

@@ -8,10 +8,11 @@ and frees them all before the next.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from memsim.errors import InputError, Problem
 from memsim.fidelity.attempting import Attempts, request_of_step
@@ -29,6 +30,16 @@ NS_PER_MS = 1_000_000
 SAME_BLOCKS = 3
 """Without grouping, compaction hardly helps: what is to be had is seen at once."""
 TENTH, COMPACTED = 0.10, 0.15
+NO_EFFORT = ("nowait", "after_compact_nowait")
+"""Steps whose requests neither reclaim nor compact."""
+PAUSE_NS = {
+    "s3_after_nowait": 30 * NS_PER_MS,
+    "s4_after_o9_norety": 240 * NS_PER_MS,
+    "s5_hugetlb": 80 * NS_PER_MS,
+    "s6_compacted": 300 * NS_PER_MS,
+}
+"""How long the snapshots took; the traces of ``frag`` and ``frag_nogroup`` show 180 to 300 ms for
+the second one."""
 Verdict = Literal["ok", "DIFFERS", "not judged"]
 
 
@@ -44,9 +55,32 @@ class Step:
     """Blocks that the kernel handed out before its first failure."""
     ms: float
     kswapd_ran: bool = False
-    kcompactd_ran: bool = False
-    """Pages were moved though nobody compacted directly, and kswapd, for which proactive compaction
-    stops, did not run."""
+    moved: int = 0
+    scanned: int = 0
+    """Pages that were migrated, and pages that compaction looked at."""
+    sources: int = 0
+    """Of these the ones looked at by the migrate scanner."""
+    wakes: int = 0
+    """How often kcompactd was woken."""
+
+    @property
+    def compacted(self) -> bool:
+        """Somebody compacted during the step."""
+        return self.moved + self.scanned > 0
+
+    @property
+    def may_compact(self) -> bool:
+        """The requests of the step compact directly."""
+        return not self.label.startswith(NO_EFFORT)
+
+
+class Turn(NamedTuple):
+    """kcompactd has something to do before a step: a proactive round, or it was woken."""
+
+    step: int
+    pages: int | None = None
+    """How many a round moved before kswapd woke, None: it came to its end."""
+    woken: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,7 +177,7 @@ def judge_attempts(folder: Path) -> AttemptsReport:
     steps = read_steps(folder / RECORD)
     snapshot = read_snapshot(folder / START)
     grouped = not snapshot.state.group_by_mobility_disabled
-    got = repeat(snapshot, steps, turn_of_kcompactd(folder, steps))
+    got = repeat(snapshot, steps, turns_of_kcompactd(folder, steps))
     return AttemptsReport(folder.resolve().name, grouped, judged(steps, got, grouped))
 
 
@@ -174,56 +208,106 @@ def _step(line: dict[str, object]) -> Step:
         request_of_step(label, gfp)
     vmstat = line.get("vmstat", {})
     counted = vmstat if isinstance(vmstat, dict) else {}
-    moved = counted.get("compact_isolated", 0) + counted.get("pgmigrate_success", 0)
-    kswapd = bool(counted.get("pageoutrun", 0))
-    alone = label.startswith("nowait") and moved > 0 and not kswapd
-    return Step(label, gfp, int(order), int(got), ms, kswapd, alone)
+    sources = counted.get("compact_migrate_scanned", 0)
+    return Step(
+        label,
+        gfp,
+        int(order),
+        int(got),
+        ms,
+        kswapd_ran=bool(counted.get("pageoutrun", 0)),
+        moved=counted.get("pgmigrate_success", 0),
+        scanned=sources + counted.get("compact_free_scanned", 0),
+        sources=sources,
+        wakes=counted.get("compact_daemon_wake", 0),
+    )
 
 
-def turn_of_kcompactd(folder: Path, steps: Sequence[Step]) -> int | None:
-    """Say before which step proactive compaction has its turn, None if it had none.
+def turns_of_kcompactd(folder: Path, steps: Sequence[Step]) -> tuple[Turn, ...]:
+    """Say when proactive compaction had its turns, as far as the counters tell.
 
-    When it came is chance, and decides what the steps after it find. The counters tell: they move
-    in a step, or else between this snapshot and the next one before the first step. Where kswapd
-    ran in the meantime, proactive compaction was stopped at once: it had no turn.
+    When they came is chance, and decides what the steps after them find. The counters move in a
+    step that does not compact, or between the steps from one snapshot to the next: then the turn
+    was during the first of the two. Where kswapd wakes in the step after it, it ended there. What
+    woke kcompactd between two steps was the last one's doing.
     """
-    within = next((i for i, step in enumerate(steps) if step.kcompactd_ran), None)
-    if within is not None:
-        return within
-    if steps[0].kswapd_ran:
-        return None
-    snapshots = sorted(path.parent for path in folder.glob("s*/vmstat.txt"))
-    after = [path for path in snapshots if path.name > START][:1]
-    if not after or not (folder / START / "vmstat.txt").is_file():
-        return 0
-    scanned = [_migrate_scanned(path / "vmstat.txt") for path in (folder / START, *after)]
-    return 0 if scanned[1] > scanned[0] else None
+    seen = list(_snapshots(folder, steps))
+    if len(seen) < 2 or seen[0].before:
+        return () if steps[0].kswapd_ran else (Turn(0),)
+    turns = []
+    for first, last in pairwise(seen):
+        part = steps[first.before : last.before]
+        alone = [i for i, step in enumerate(part) if step.compacted and not step.may_compact]
+        between = last.sources - first.sources - sum(step.sources for step in part)
+        moved = last.moved - first.moved - sum(step.moved for step in part)
+        if last.wakes - first.wakes > sum(step.wakes for step in part):
+            turns.append(Turn(last.before, woken=True))
+        if alone and part[alone[0]].kswapd_ran:
+            turns.append(Turn(first.before + alone[0], moved + part[alone[0]].moved))
+        elif alone or between > 0:
+            turns.append(Turn(first.before + (alone[0] if alone else 0)))
+    return tuple(turns)
 
 
-def _migrate_scanned(path: Path) -> int:
-    counters = dict(line.split() for line in path.read_text(encoding="ascii").splitlines())
-    return int(counters.get("compact_migrate_scanned", 0))
+class _Snapshot(NamedTuple):
+    """What the counters said before a step."""
+
+    before: int
+    sources: int
+    moved: int
+    wakes: int
 
 
-def repeat(snapshot: Snapshot, steps: Sequence[Step], turn: int | None) -> tuple[int, ...]:
+def _snapshots(folder: Path, steps: Sequence[Step]) -> Iterator[_Snapshot]:
+    """Yield the counters of the snapshots that are there, in order."""
+    for name, before in ((START, 0), *_snapshots_before(steps)):
+        path = folder / name / "vmstat.txt"
+        if path.is_file():
+            lines = path.read_text(encoding="ascii").splitlines()
+            counted = {key: int(value) for key, value in (line.split() for line in lines)}
+            yield _Snapshot(
+                before,
+                sources=counted.get("compact_migrate_scanned", 0),
+                moved=counted.get("pgmigrate_success", 0),
+                wakes=counted.get("compact_daemon_wake", 0),
+            )
+
+
+def _snapshots_before(steps: Sequence[Step]) -> Iterator[tuple[str, int]]:
+    """Yield the snapshots after the start, and the step that each was taken before."""
+    efforts = [i for i, step in enumerate(steps) if step.may_compact]
+    compacts = [i for i, step in enumerate(steps) if step.label == COMPACT_MEMORY]
+    if efforts:
+        yield "s3_after_nowait", efforts[0]
+        yield "s4_after_o9_norety", efforts[0] + 1
+    for i in compacts[:1]:
+        yield "s5_hugetlb", i
+        yield "s6_compacted", i + 1
+
+
+def repeat(snapshot: Snapshot, steps: Sequence[Step], turns: Sequence[Turn]) -> tuple[int, ...]:
     """Carry out all steps on the memory of a snapshot; return the blocks got by each.
 
-    A step lasts at least as long as it took the kernel, so that the daemons come to their turns;
-    the time that passed between two steps is not recorded, and taken to be none. Proactive
-    compaction begins with step ``turn``.
+    A step lasts at least as long as it took the kernel, and a snapshot between two as long as on
+    the traced machines, so that the daemons come to their turns; what else passed between two steps
+    is not recorded, and taken to be nothing. Proactive compaction begins where ``turns`` say it,
+    and from the first time that kcompactd has worked also by itself, but not between two steps.
     """
     grouped = not snapshot.state.group_by_mobility_disabled
     tables: PolicyTables = (mobility if grouped else none).Policy().tables(LINUX_6_1)
-    memory = restore(
-        snapshot.state, tables, pages=snapshot.pages, pressure=Pressure(shared_cpu=True)
-    )
+    memory = restore(snapshot.state, tables, pages=snapshot.pages, pressure=pressure_of(steps))
     attempts = Attempts(memory)
     attempts.put_off_kcompactd()
+    pauses = {before: PAUSE_NS[name] for name, before in _snapshots_before(steps)}
+    pages = {turn.step: turn.pages for turn in turns if not turn.woken}
     got = []
     for i, step in enumerate(steps):
+        if Turn(i, woken=True) in turns:
+            attempts.wake_kcompactd(steps[i - 1].order)
+        attempts.pause(pauses.get(i, 0))
         began = attempts.now
-        if i == turn:
-            attempts.call_kcompactd()
+        if i in pages and not attempts.expects_kcompactd:
+            attempts.compact_proactively(pages[i])
         if step.label == COMPACT_MEMORY:
             attempts.compact_memory()
             got.append(0)
@@ -231,6 +315,20 @@ def repeat(snapshot: Snapshot, steps: Sequence[Step], turn: int | None) -> tuple
             got.append(attempts.blocks(request_of_step(step.label, step.gfp), step.order))
         attempts.wait_until(began + int(step.ms * NS_PER_MS))
     return tuple(got)
+
+
+def pressure_of(steps: Sequence[Step]) -> Pressure:
+    """Say what compaction costs on the machine of a record, from how long its steps took."""
+    usual = Pressure(shared_cpu=True)
+    moving = [step for step in steps if step.moved]
+    took = sum(step.ms for step in moving) * NS_PER_MS
+    pages = sum(step.moved * usual.migrate_ns + step.scanned * usual.scan_ns for step in moving)
+    slower = max(took / pages, 1) if pages else 1
+    return replace(
+        usual,
+        migrate_ns=int(usual.migrate_ns * slower),
+        scan_ns=int(usual.scan_ns * slower),
+    )
 
 
 def judged(steps: Sequence[Step], got: Sequence[int], grouped: bool) -> tuple[Attempted, ...]:

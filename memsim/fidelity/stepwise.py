@@ -37,6 +37,7 @@ from memsim.kernels.system import (
     FOREVER,
     N_KCOMPACTD_DUE,
     N_KSWAPD_DUE,
+    N_KSWAPD_WOKE,
     NODE_FIELDS,
     S_COMPACT,
     S_PRESSURE,
@@ -301,6 +302,7 @@ class Stepwise:
     def _hold_daemons(self, *, awake: bool) -> None:
         rows = self.run.memory.mem.nodes.reshape(-1, NODE_FIELDS)
         rows[:, N_KSWAPD_DUE] = HELD if awake else FOREVER
+        rows[:, N_KSWAPD_WOKE] = awake
         rows[:, N_KCOMPACTD_DUE] = HELD
 
     def _balances(self, active: bool) -> None:

@@ -1,7 +1,7 @@
 """The run of compaction at hand, and the pages that it has taken.
 
-Source: struct compact_control, mm/internal.h, Linux 6.1. Runs never overlap: each ends before
-anybody else acts, so one set of fields is enough.
+Source: struct compact_control, mm/internal.h, Linux 6.1. A request's run ends before anybody else
+acts; kcompactd's is put aside between its steps, with the free pages that it has taken.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from memsim.kernels._jit import inline
 from memsim.kernels.layout import ISOLATED_PAGES, Mem
 from memsim.kernels.placement import PolicyTables
-from memsim.kernels.system import S_COMPACT
+from memsim.kernels.system import N_COMPACT, NODE_FIELDS, S_COMPACT, SYSTEM_FIELDS
 from memsim.mm import PAGEBLOCK_NR_PAGES, Migratetype, Use
 
 MIGRATE_ASYNC, MIGRATE_SYNC_LIGHT, MIGRATE_SYNC = range(3)
@@ -46,13 +46,17 @@ WHOLE_MEMORY = -1
     CC_MOVABLE,
     CC_IN_STEP,
     CC_LAST_MIGRATED_PFN,
-) = range(29)
+    CC_TARGETS,
+) = range(30)
 """FS: the request may enter file systems. CAPTURE: 1 while a block of the order that is freed goes
 straight to the request; CAPTURED: that block, or -1. MOVABLE: the type of pageblocks that become
 movable, which is Unmovable where pages are not grouped. IN_STEP: as long as nothing is taken, the
 start of synchronous runs follows that of asynchronous ones. LAST_MIGRATED_PFN: where pages were
-last taken, 0 once the per-CPU lists were drained behind it."""
-NR_CONTROL_FIELDS = 29
+last taken, 0 once the per-CPU lists were drained behind it. TARGETS: where its free pages begin in
+``Mem.isolated``."""
+NR_CONTROL_FIELDS = 30
+assert S_COMPACT + NR_CONTROL_FIELDS <= SYSTEM_FIELDS
+assert N_COMPACT + NR_CONTROL_FIELDS <= NODE_FIELDS
 MOVABLE_REQUEST = 3 * int(Use.ANON) + int(Migratetype.MOVABLE)
 """Index of ``type_of_request`` for memory of users."""
 NO_PFN = 1 << 40
@@ -90,7 +94,22 @@ def new_control(m: Mem, tables: PolicyTables, z: int, order: int, mode: int, cpu
     control_set(m, CC_FS, 1)
     control_set(m, CC_FAST_START_PFN, NO_PFN)
     control_set(m, CC_CAPTURED, -1)
+    control_set(m, CC_TARGETS, ISOLATED_PAGES)
     control_set(m, CC_MOVABLE, int(tables.type_of_request[MOVABLE_REQUEST]))
+
+
+@inline
+def put_aside(m: Mem, node: int) -> None:
+    """Put the run at hand aside, as that of a node's kcompactd."""
+    for field in range(NR_CONTROL_FIELDS):
+        m.nodes[node * NODE_FIELDS + N_COMPACT + field] = control(m, field)
+
+
+@inline
+def take_up(m: Mem, node: int) -> None:
+    """Go on with the run that a node's kcompactd has put aside."""
+    for field in range(NR_CONTROL_FIELDS):
+        control_set(m, field, int(m.nodes[node * NODE_FIELDS + N_COMPACT + field]))
 
 
 @inline
@@ -105,7 +124,7 @@ def push_source(m: Mem, pfn: int) -> None:
 def push_target(m: Mem, pfn: int) -> None:
     """Put a free page at the head of the list of targets."""
     n = control(m, CC_NR_FREEPAGES)
-    m.isolated[ISOLATED_PAGES + n] = pfn
+    m.isolated[control(m, CC_TARGETS) + n] = pfn
     control_set(m, CC_NR_FREEPAGES, n + 1)
 
 
@@ -114,7 +133,7 @@ def pop_target(m: Mem) -> int:
     """Take the free page at the head of the list of targets, which must not be empty."""
     n = control(m, CC_NR_FREEPAGES) - 1
     control_set(m, CC_NR_FREEPAGES, n)
-    return int(m.isolated[ISOLATED_PAGES + n])
+    return int(m.isolated[control(m, CC_TARGETS) + n])
 
 
 @inline

@@ -93,8 +93,7 @@ from memsim.kernels.pcp import drain_pages_zone
 from memsim.kernels.placement import PolicyTables
 from memsim.kernels.swap import lru_add_drain
 from memsim.kernels.system import (
-    FOREVER,
-    N_KSWAPD_DUE,
+    N_KSWAPD_WOKE,
     NODE_FIELDS,
     S_MIGRATE_NS,
     S_SCAN_NS,
@@ -152,7 +151,7 @@ def finish_result(m: Mem, tables: PolicyTables) -> int:
             compact_set(m, z, COMPACT_BLOCKSKIP_FLUSH, 1)
         return COMPACT_COMPLETE if control(m, CC_WHOLE_ZONE) else COMPACT_PARTIAL_SKIPPED
     if control(m, CC_PROACTIVE):
-        if int(m.nodes[zone_get(m, z, Z_NODE) * NODE_FIELDS + N_KSWAPD_DUE]) != FOREVER:
+        if int(m.nodes[zone_get(m, z, Z_NODE) * NODE_FIELDS + N_KSWAPD_WOKE]):
             return COMPACT_PARTIAL_SKIPPED
         low = fragmentation_score_wmark(m, True)
         return COMPACT_CONTINUE if fragmentation_score_zone(m, z) > low else COMPACT_SUCCESS

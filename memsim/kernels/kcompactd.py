@@ -1,13 +1,12 @@
 """kcompactd, proactive compaction, and the sysctl compact_memory.
 
 Source: mm/compaction.c, Linux 6.1.192 (kcompactd, proactive_compact_node, compact_nodes; spec
-6.10). Unlike Linux: a daemon's run over a node happens at one instant, what it took delays the
-next.
+6.10). kcompactd works in steps of one batch of pages at most, each of which takes what it costs.
 """
 
 from __future__ import annotations
 
-from memsim.kernels._jit import helper, kernel, pointers
+from memsim.kernels._jit import helper, inline, kernel, pointers
 from memsim.kernels.compact_control import (
     CC_CPU,
     CC_FREE_SCANNED,
@@ -16,6 +15,7 @@ from memsim.kernels.compact_control import (
     CC_MIGRATE_SCANNED,
     CC_ORDER,
     CC_PROACTIVE,
+    CC_TARGETS,
     CC_WHOLE_ZONE,
     CC_ZONE,
     MIGRATE_SYNC,
@@ -24,8 +24,17 @@ from memsim.kernels.compact_control import (
     control,
     control_set,
     new_control,
+    put_aside,
+    take_up,
 )
-from memsim.kernels.compaction import compact_zone, run_cost
+from memsim.kernels.compaction import (
+    begin_run,
+    compact_zone,
+    end_run,
+    may_compact,
+    run_cost,
+    step_run,
+)
 from memsim.kernels.compaction_score import fragmentation_score_node, fragmentation_score_wmark
 from memsim.kernels.compaction_suitable import (
     COMPACT_COMPLETE,
@@ -38,7 +47,7 @@ from memsim.kernels.compaction_suitable import (
     compaction_suitable,
     defer_compaction,
 )
-from memsim.kernels.layout import Z_NODE, Z_TYPE, Mem, zone_get
+from memsim.kernels.layout import ISOLATED_PAGES, Z_NODE, Z_TYPE, Mem, zone_get
 from memsim.kernels.pcp import drain_pages_zone
 from memsim.kernels.placement import PolicyTables
 from memsim.kernels.system import (
@@ -48,6 +57,7 @@ from memsim.kernels.system import (
     N_KCOMPACTD_HIGHEST_ZONE,
     N_KCOMPACTD_ORDER,
     N_KSWAPD_DUE,
+    N_KSWAPD_WOKE,
     N_PROACTIVE_DUE,
     NODE_FIELDS,
     PROACTIVE_INTERVAL_NS,
@@ -63,7 +73,16 @@ from memsim.kernels.vmstat import (
 )
 
 N_KCOMPACTD_BUSY = N_KCOMPACTD
-"""Until when kcompactd is busy with what it did last."""
+"""Until when kcompactd is busy with its last step."""
+N_KCOMPACTD_WORK = N_KCOMPACTD + 1
+N_KCOMPACTD_WORK_ORDER = N_KCOMPACTD + 2
+N_KCOMPACTD_WORK_HIGHEST_ZONE = N_KCOMPACTD + 3
+N_KCOMPACTD_SCORE = N_KCOMPACTD + 4
+"""The node's score when proactive compaction began."""
+WORK_NONE, WORK_WOKEN, WORK_PROACTIVE = range(3)
+"""What kcompactd is doing: nothing, what it was woken for, or a proactive round."""
+MIN_STEP_NS = 1000
+"""A step takes at least so long, so that there are never endlessly many at one instant."""
 
 
 @helper
@@ -90,7 +109,10 @@ def kcompactd_node_suitable(m: Mem, node: int, order: int, highest_zone: int) ->
 
 @helper
 def wakeup_kcompactd(m: Mem, node: int, order: int, highest_zone: int) -> None:
-    """Wake a node's kcompactd for an order, if compaction would do any good (spec 6.10)."""
+    """Wake a node's kcompactd for an order, if compaction would do any good (spec 6.10).
+
+    While it works it is told, and looks at that afterwards.
+    """
     if order == 0:
         return
     row = node * NODE_FIELDS
@@ -98,35 +120,112 @@ def wakeup_kcompactd(m: Mem, node: int, order: int, highest_zone: int) -> None:
     highest_zone = max(highest_zone, int(m.nodes[row + N_KCOMPACTD_HIGHEST_ZONE]))
     m.nodes[row + N_KCOMPACTD_ORDER] = order
     m.nodes[row + N_KCOMPACTD_HIGHEST_ZONE] = highest_zone
-    asleep = int(m.nodes[row + N_KCOMPACTD_DUE]) == FOREVER
+    at_work = int(m.nodes[row + N_KCOMPACTD_WORK]) != WORK_NONE
+    asleep = int(m.nodes[row + N_KCOMPACTD_DUE]) == FOREVER and not at_work
     if asleep and kcompactd_node_suitable(m, node, order, highest_zone):
-        due = max(clock(m), int(m.nodes[row + N_KCOMPACTD_BUSY]))
-        m.nodes[row + N_KCOMPACTD_DUE] = due
-        due_at(m, due)
+        set_kcompactd_due(m, node, max(clock(m), int(m.nodes[row + N_KCOMPACTD_BUSY])))
+
+
+@inline
+def set_kcompactd_due(m: Mem, node: int, time: int) -> None:
+    """Let a node's kcompactd do what it was woken for at this time."""
+    m.nodes[node * NODE_FIELDS + N_KCOMPACTD_DUE] = time
+    due_at(m, time)
+
+
+@inline
+def is_wanted(m: Mem, node: int, z: int) -> bool:
+    """Say whether a zone is one that the work at hand is to compact."""
+    if zone_get(m, z, Z_NODE) != node:
+        return False
+    row = node * NODE_FIELDS
+    if int(m.nodes[row + N_KCOMPACTD_WORK]) == WORK_PROACTIVE:
+        return True
+    order, zone_type = int(m.nodes[row + N_KCOMPACTD_WORK_ORDER]), zone_get(m, z, Z_TYPE)
+    if zone_type > int(m.nodes[row + N_KCOMPACTD_WORK_HIGHEST_ZONE]):
+        return False
+    if compaction_deferred(m, z, order):
+        return False
+    return compaction_suitable(m, z, order, 0, zone_type) == COMPACT_CONTINUE
+
+
+@inline
+def new_daemon_control(m: Mem, tables: PolicyTables, node: int, z: int) -> None:
+    """Begin a run of kcompactd's over a zone."""
+    row = node * NODE_FIELDS
+    if int(m.nodes[row + N_KCOMPACTD_WORK]) == WORK_PROACTIVE:
+        new_whole_control(m, tables, z, MIGRATE_SYNC_LIGHT)
+        control_set(m, CC_PROACTIVE, 1)
+    else:
+        order = int(m.nodes[row + N_KCOMPACTD_WORK_ORDER])
+        new_control(m, tables, z, order, MIGRATE_SYNC_LIGHT, node_cpu(m, node))
+        control_set(m, CC_HIGHEST_ZONE, int(m.nodes[row + N_KCOMPACTD_WORK_HIGHEST_ZONE]))
+    control_set(m, CC_TARGETS, (2 + node) * ISOLATED_PAGES)
 
 
 @helper
-def kcompactd_do_work(
-    m: Mem, tables: PolicyTables, node: int, order: int, highest_zone: int
-) -> int:
-    """Compact a node's zones for an order; return what that took, in nanoseconds."""
-    cpu = node_cpu(m, node)
-    cost = 0
-    for z in range(m.nr_zones):
-        zone_type = zone_get(m, z, Z_TYPE)
-        if zone_get(m, z, Z_NODE) != node or zone_type > highest_zone:
+def begin_next_zone(m: Mem, tables: PolicyTables, node: int, z: int) -> bool:
+    """Begin the run over the next zone from ``z`` on that has work; say whether there is one."""
+    for following in range(z, m.nr_zones):
+        if not is_wanted(m, node, following):
             continue
-        if compaction_deferred(m, z, order):
-            continue
-        if compaction_suitable(m, z, order, 0, zone_type) != COMPACT_CONTINUE:
-            continue
-        new_control(m, tables, z, order, MIGRATE_SYNC_LIGHT, cpu)
-        control_set(m, CC_HIGHEST_ZONE, highest_zone)
-        result = compact_zone(m, tables)
+        new_daemon_control(m, tables, node, following)
+        result = may_compact(m)
+        if result == COMPACT_CONTINUE:
+            result = begin_run(m, tables)
+            if result == COMPACT_CONTINUE:
+                return True
+            end_run(m, result)
+        end_zone(m, node, result)
+    return False
+
+
+@helper
+def end_zone(m: Mem, node: int, result: int) -> None:
+    """Note what came of a run that kcompactd was woken for; proactive ones leave no trace."""
+    if int(m.nodes[node * NODE_FIELDS + N_KCOMPACTD_WORK]) == WORK_WOKEN:
         note_result(m, result)
         count_daemon(m)
-        cost += run_cost(m)
-    return cost
+
+
+@helper
+def begin_work(m: Mem, tables: PolicyTables, node: int, work: int) -> bool:
+    """Let a node's kcompactd begin with its first zone; say whether there is work."""
+    m.nodes[node * NODE_FIELDS + N_KCOMPACTD_WORK] = work
+    m.nodes[node * NODE_FIELDS + N_KCOMPACTD_BUSY] = clock(m)
+    more = begin_next_zone(m, tables, node, 0)
+    if more:
+        put_aside(m, node)
+    return more
+
+
+@helper
+def work_on(m: Mem, tables: PolicyTables, node: int) -> bool:
+    """Let a node's kcompactd take one step of its run, and begin the next one where it ends.
+
+    Says whether there is more to be done; what the step took is booked.
+    """
+    take_up(m, node)
+    before = run_cost(m)
+    result = step_run(m, tables)
+    book_work(m, node, run_cost(m) - before)
+    more = result == COMPACT_CONTINUE
+    if not more:
+        end_run(m, result)
+        z = control(m, CC_ZONE)
+        end_zone(m, node, result)
+        more = begin_next_zone(m, tables, node, z + 1)
+    if more:
+        put_aside(m, node)
+    return more
+
+
+@inline
+def book_work(m: Mem, node: int, cost: int) -> None:
+    """Book what a step has taken; the next one comes no earlier."""
+    cost = max(cost, MIN_STEP_NS)
+    m.events[KCOMPACTD_MODEL_NS] += cost
+    m.nodes[node * NODE_FIELDS + N_KCOMPACTD_BUSY] = clock(m) + cost
 
 
 @helper
@@ -163,24 +262,38 @@ def set_proactive_due(m: Mem, node: int, time: int) -> None:
 
 @helper
 def kcompactd_step(m: Mem, tables: PolicyTables, node: int) -> None:
-    """Let kcompactd do all that it was woken for, and sleep."""
+    """Let kcompactd do its next piece of what it was woken for, and sleep after the last one."""
     row = node * NODE_FIELDS
-    order = int(m.nodes[row + N_KCOMPACTD_ORDER])
-    highest_zone = int(m.nodes[row + N_KCOMPACTD_HIGHEST_ZONE])
-    m.nodes[row + N_KCOMPACTD_ORDER] = 0
-    m.nodes[row + N_KCOMPACTD_HIGHEST_ZONE] = 0
     m.nodes[row + N_KCOMPACTD_DUE] = FOREVER
-    m.events[COMPACT_DAEMON_WAKE] += 1
-    end_work(m, node, kcompactd_do_work(m, tables, node, order, highest_zone), 0)
+    if int(m.nodes[row + N_KCOMPACTD_WORK]) == WORK_NONE:
+        m.events[COMPACT_DAEMON_WAKE] += 1
+        m.nodes[row + N_KCOMPACTD_WORK_ORDER] = int(m.nodes[row + N_KCOMPACTD_ORDER])
+        m.nodes[row + N_KCOMPACTD_WORK_HIGHEST_ZONE] = int(m.nodes[row + N_KCOMPACTD_HIGHEST_ZONE])
+        m.nodes[row + N_PROACTIVE_DUE] = FOREVER
+        more = begin_work(m, tables, node, WORK_WOKEN)
+    else:
+        more = work_on(m, tables, node)
+    if more:
+        set_kcompactd_due(m, node, int(m.nodes[row + N_KCOMPACTD_BUSY]))
+        return
+    if int(m.nodes[row + N_KCOMPACTD_ORDER]) <= int(m.nodes[row + N_KCOMPACTD_WORK_ORDER]):
+        m.nodes[row + N_KCOMPACTD_ORDER] = 0
+        m.nodes[row + N_KCOMPACTD_HIGHEST_ZONE] = 0
+    end_work(m, node, 0)
 
 
 @helper
-def end_work(m: Mem, node: int, cost: int, defer_shift: int) -> None:
-    """Book a daemon's work; proactive compaction looks again an interval after its end."""
-    done = clock(m) + cost
-    m.events[KCOMPACTD_MODEL_NS] += cost
-    m.nodes[node * NODE_FIELDS + N_KCOMPACTD_BUSY] = done
+def end_work(m: Mem, node: int, defer_shift: int) -> None:
+    """Sleep, or go on with what was asked for meanwhile; proactive compaction looks again later.
+
+    That is an interval after the end of the work.
+    """
+    row = node * NODE_FIELDS
+    done = int(m.nodes[row + N_KCOMPACTD_BUSY])
+    m.nodes[row + N_KCOMPACTD_WORK] = WORK_NONE
     set_proactive_due(m, node, done + (PROACTIVE_INTERVAL_NS << defer_shift))
+    if int(m.nodes[row + N_KCOMPACTD_ORDER]):
+        set_kcompactd_due(m, node, done)
 
 
 @helper
@@ -191,44 +304,70 @@ def should_proactive_compact_node(m: Mem, node: int) -> bool:
 
 
 @helper
-def compact_node(m: Mem, tables: PolicyTables, node: int, mode: int, proactive: int) -> int:
-    """Compact all zones of a node, whatever its skip bits say; return what that took, in ns."""
-    cost = 0
-    for z in range(m.nr_zones):
-        if zone_get(m, z, Z_NODE) == node:
-            new_control(m, tables, z, WHOLE_MEMORY, mode, node_cpu(m, node))
-            control_set(m, CC_WHOLE_ZONE, 1)
-            control_set(m, CC_IGNORE_SKIP_HINT, 1)
-            control_set(m, CC_PROACTIVE, proactive)
-            compact_zone(m, tables)
-            cost += run_cost(m)
-    return cost
+def proactive_step(m: Mem, tables: PolicyTables, node: int) -> None:
+    """Look at a node's score and begin to compact it, or go on with that.
+
+    Between two steps anybody may act. Unlike Linux: the zones' runs end once kswapd was woken, even
+    if it has gone back to sleep before the next step.
+    """
+    row = node * NODE_FIELDS
+    m.nodes[row + N_PROACTIVE_DUE] = FOREVER
+    if int(m.nodes[row + N_KCOMPACTD_WORK]) != WORK_NONE:
+        go_on_later(m, node, work_on(m, tables, node))
+    elif should_proactive_compact_node(m, node):
+        proactive_compact_node(m, tables, node)
+    else:
+        set_proactive_due(m, node, clock(m) + PROACTIVE_INTERVAL_NS)
 
 
 @helper
-def proactive_step(m: Mem, tables: PolicyTables, node: int) -> None:
-    """Compact a node if its score is high; if that does not lower it, look again much later."""
-    cost = 0
-    defer_shift = 0
-    if should_proactive_compact_node(m, node):
-        before = fragmentation_score_node(m, node)
-        cost = compact_node(m, tables, node, MIGRATE_SYNC_LIGHT, 1)
-        if fragmentation_score_node(m, node) >= before:
-            defer_shift = COMPACT_MAX_DEFER_SHIFT
-    end_work(m, node, cost, defer_shift)
+def proactive_compact_node(m: Mem, tables: PolicyTables, node: int) -> None:
+    """Begin a proactive round over a node."""
+    row = node * NODE_FIELDS
+    m.nodes[row + N_KSWAPD_WOKE] = 0 if int(m.nodes[row + N_KSWAPD_DUE]) == FOREVER else 1
+    m.nodes[row + N_KCOMPACTD_SCORE] = fragmentation_score_node(m, node)
+    go_on_later(m, node, begin_work(m, tables, node, WORK_PROACTIVE))
+
+
+@helper
+def go_on_later(m: Mem, node: int, more: bool) -> None:
+    """Say when a proactive round goes on; after its end look again, much later if it was no use."""
+    row = node * NODE_FIELDS
+    if more:
+        set_proactive_due(m, node, int(m.nodes[row + N_KCOMPACTD_BUSY]))
+        return
+    helped = fragmentation_score_node(m, node) < int(m.nodes[row + N_KCOMPACTD_SCORE])
+    end_work(m, node, 0 if helped else COMPACT_MAX_DEFER_SHIFT)
+
+
+@inline
+def new_whole_control(m: Mem, tables: PolicyTables, z: int, mode: int) -> None:
+    """Begin a run over all of a zone, whatever its skip bits say."""
+    new_control(m, tables, z, WHOLE_MEMORY, mode, node_cpu(m, zone_get(m, z, Z_NODE)))
+    control_set(m, CC_WHOLE_ZONE, 1)
+    control_set(m, CC_IGNORE_SKIP_HINT, 1)
 
 
 @kernel
-def compact_nodes(mem: Mem, policy: PolicyTables, proactive: int) -> None:
-    """Compact all nodes (/proc/sys/vm/compact_memory), or ``proactive``, whatever their scores.
-
-    Nobody's time passes.
-    """
+def compact_nodes(mem: Mem, policy: PolicyTables) -> None:
+    """Compact all zones of all nodes (/proc/sys/vm/compact_memory); nobody's time passes."""
     m = pointers(mem)
     tables = pointers(policy)
-    mode = MIGRATE_SYNC_LIGHT if proactive else MIGRATE_SYNC
     for node in range(m.nr_nodes):
-        compact_node(m, tables, node, mode, proactive)
+        for z in range(m.nr_zones):
+            if zone_get(m, z, Z_NODE) == node:
+                new_whole_control(m, tables, z, MIGRATE_SYNC)
+                compact_zone(m, tables)
+
+
+@kernel
+def compact_nodes_proactively(mem: Mem, policy: PolicyTables) -> None:
+    """Let each kcompactd that has nothing to do begin a proactive round, whatever the score."""
+    m = pointers(mem)
+    tables = pointers(policy)
+    for node in range(m.nr_nodes):
+        if int(m.nodes[node * NODE_FIELDS + N_KCOMPACTD_WORK]) == WORK_NONE:
+            proactive_compact_node(m, tables, node)
 
 
 @kernel

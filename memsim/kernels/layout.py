@@ -214,6 +214,8 @@ REQ_HUGE_FAULT = 1 << 16
 LRU_FIELDS = LRU_BATCH + 1
 GONE = -(1 << 31)
 """In place of a page table entry: reclaim has freed the page, and its content is on disk."""
+BUFFERS_AT_HAND, BUFFERS_IN_USE = -1, -2
+"""In place of a swap slot: buffers pin the page, until one such is to be moved, or for good."""
 MIGRATE_STRIDE = 8
 ISOLATED_PAGES = 2048
 """Room for a pageblock of pages to be moved, or for as many free pages and a block more."""
@@ -259,7 +261,7 @@ class Mem(NamedTuple):
     """LRU links; entry N + i is the head of list i, and the last NR_PRIVATE_LISTS are reclaim's
     own."""
     swap_slot: NDArray[np.int32]
-    """(N,) slot of a page with PAGE_SWAPCACHE."""
+    """(N,) slot of a page with PAGE_SWAPCACHE, or BUFFERS_*."""
     swap_map: NDArray[np.int32]
     """(slots,) handle + 1 of the page that a swap slot belongs to, 0 for a free slot."""
     writeback: NDArray[np.int64]
@@ -269,7 +271,7 @@ class Mem(NamedTuple):
     pageblock_skip: NDArray[np.uint8]
     """(N >> 9,) compaction's skip bits, for both scanners; see compaction_skip.NEVER_SCANNED."""
     isolated: NDArray[np.int32]
-    """(2 * ISOLATED_PAGES,) pages that compaction has taken: to be moved, then free ones."""
+    """((2 + L) * ISOLATED_PAGES,) taken by compaction: to move; free ones; each kcompactd's own."""
     nodes: NDArray[np.int64]
     """((L + 1) * NODE_FIELDS,)"""
     system: NDArray[np.int64]

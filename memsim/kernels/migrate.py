@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from memsim.kernels._jit import helper, inline
 from memsim.kernels.layout import (
+    BUFFERS_AT_HAND,
     PAGE_ALLOCATED,
     PAGE_ISOLATED,
     PAGE_PINNED,
@@ -18,6 +19,7 @@ from memsim.kernels.layout import (
 )
 from memsim.kernels.lru import lru_add, lru_del
 from memsim.kernels.page_alloc import count_page_state, free_pages
+from memsim.kernels.system import S_BUFFERS_LET_GO
 from memsim.kernels.trace_log import LOG_FREE, log_event
 
 MIGRATE_PASSES = 10
@@ -44,6 +46,13 @@ def free_traced(m: Mem, cpu: int, pfn: int) -> None:
     free_pages(m, cpu, pfn)
 
 
+@inline
+def let_buffers_go(m: Mem, pfn: int) -> None:
+    """Forget that a page of a file is pinned by its buffers."""
+    m.swap_slot[pfn] = 0
+    m.state[pfn] &= ~PAGE_PINNED
+
+
 @helper
 def migrate_page(m: Mem, cpu: int, source: int, target: int) -> bool:
     """Move an isolated page of order 0 to a free page that its caller has taken.
@@ -52,6 +61,9 @@ def migrate_page(m: Mem, cpu: int, source: int, target: int) -> bool:
     __unmap_and_move and move_to_new_folio. Unlike Linux: nobody waits for a write to end, a page
     that is being written just fails in every pass.
     """
+    if int(m.swap_slot[source]) == BUFFERS_AT_HAND:
+        m.system[S_BUFFERS_LET_GO] = 1
+        let_buffers_go(m, source)
     state = int(m.state[source])
     if state & (PAGE_PINNED | PAGE_WRITEBACK):
         return False

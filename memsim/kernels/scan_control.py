@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from memsim.kernels._jit import inline
 from memsim.kernels.layout import Mem
-from memsim.kernels.system import N_SCAN_CONTROL, NODE_FIELDS
+from memsim.kernels.system import N_COMPACT, N_SCAN_CONTROL, NODE_FIELDS
 
 (
     SC_NODE,
@@ -45,7 +45,7 @@ ROUND_BEFORE: pages reclaimed when this pass over the node, this round of kswapd
 and what follows: pages that this pass has isolated, and what they were."""
 SC_NR = 26
 """Pages still to be scanned of each of the four lists (LRU_*)."""
-assert N_SCAN_CONTROL + SC_NR + 4 <= NODE_FIELDS
+assert N_SCAN_CONTROL + SC_NR + 4 <= N_COMPACT
 
 
 @inline

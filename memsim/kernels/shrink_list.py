@@ -12,6 +12,8 @@ from __future__ import annotations
 from memsim.kernels._jit import helper, inline, prefetch
 from memsim.kernels.flusher import wakeup_flusher_threads
 from memsim.kernels.layout import (
+    BUFFERS_AT_HAND,
+    BUFFERS_IN_USE,
     GONE,
     LRU_INACTIVE_ANON,
     NR_LRU_LISTS,
@@ -41,6 +43,7 @@ from memsim.kernels.layout import (
 )
 from memsim.kernels.lru import lru_add, lru_del, lru_insert, lru_pages, lru_tail, page_holder
 from memsim.kernels.lru_balance import lru_note_cost
+from memsim.kernels.migrate import let_buffers_go
 from memsim.kernels.page_alloc import free_pages
 from memsim.kernels.page_io import device_congested, write_page
 from memsim.kernels.scan_control import (
@@ -69,6 +72,7 @@ from memsim.kernels.system import (
     N_PGDAT_DIRTY,
     N_PGDAT_WRITEBACK,
     NODE_FIELDS,
+    S_BUFFERS_LET_GO,
     S_RECLAIM_NS,
     S_SCAN_NS,
 )
@@ -257,6 +261,15 @@ def pageout(m: Mem, sc: int, pfn: int, references: int, pages: int) -> int:
 
 
 @inline
+def pinned_by_buffers(m: Mem, pfn: int) -> bool:
+    """Say whether a file's page cannot go because of its buffers, which may have been let go."""
+    why = int(m.swap_slot[pfn])
+    if why == BUFFERS_AT_HAND and int(m.system[S_BUFFERS_LET_GO]):
+        let_buffers_go(m, pfn)
+    return why == BUFFERS_IN_USE or int(m.swap_slot[pfn]) == BUFFERS_AT_HAND
+
+
+@inline
 def page_fate(m: Mem, sc: int, pfn: int) -> int:
     """Decide about an isolated inactive page; RECLAIM: it can be freed now (spec 7.3)."""
     state = int(m.state[pfn])
@@ -271,7 +284,9 @@ def page_fate(m: Mem, sc: int, pfn: int) -> int:
     references = page_check_references(m, pfn)
     if references in (KEEP, ACTIVATE):
         return references
-    if state & PAGE_PINNED:
+    if state & PAGE_PINNED and pinned_by_buffers(m, pfn):
+        return ACTIVATE
+    if int(m.state[pfn]) & PAGE_PINNED:
         return KEEP
     if state & PAGE_ANON and not state & PAGE_SWAPCACHE:
         if not sc_get(m, sc, SC_MAY_IO) or device_congested(m):

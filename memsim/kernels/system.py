@@ -41,6 +41,8 @@ N_KCOMPACTD_ORDER = 17
 N_KCOMPACTD_HIGHEST_ZONE = 18
 N_PROACTIVE_DUE = 19
 """When proactive compaction looks at the node's score next."""
+N_KSWAPD_WOKE = 20
+"""1: kswapd is awake, or was since the proactive round at hand began."""
 N_KCOMPACTD = 21
 """Eight more fields of kcompactd's own."""
 PROACTIVE_INTERVAL_NS = 500_000_000
@@ -50,7 +52,9 @@ N_SCAN_CONTROL = 32
 reclaimer's."""
 N_KSWAPD_2005 = N_SCAN_CONTROL
 """In 2.6.14 the fields of its kswapd."""
-NODE_FIELDS = 64
+N_COMPACT = 64
+"""kcompactd's run over a zone while it is put aside (compact_control.CC_*)."""
+NODE_FIELDS = 96
 
 # --- System row: int64 --------------------------------------------------------------------------
 S_PRESSURE = 0
@@ -113,6 +117,8 @@ S_DIRTY_BACKGROUND = 36
 S_FLUSHER_DUE = 37
 S_FLUSH_BEFORE = 38
 """The flusher writes what became dirty before this instant, whatever its age."""
+S_BUFFERS_LET_GO = 39
+"""1: no CPU keeps buffers at hand any more (layout.BUFFERS_AT_HAND)."""
 S_TOTAL_MEMORY = 48
 """2.6.14: pages above the high marks of all zones, the whole that shares are taken of."""
 S_PAGE_CLUSTER = 49

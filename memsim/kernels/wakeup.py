@@ -24,6 +24,7 @@ from memsim.kernels.system import (
     N_KSWAPD_FAILURES,
     N_KSWAPD_HIGHEST_ZONE,
     N_KSWAPD_ORDER,
+    N_KSWAPD_WOKE,
     NODE_FIELDS,
     S_PRESSURE,
     clock,
@@ -113,5 +114,6 @@ def wake_kswapd(m: Mem, z: int, order: int, highest_zone: int) -> bool:
     ):
         return True
     m.nodes[at + N_KSWAPD_DUE] = clock(m)
+    m.nodes[at + N_KSWAPD_WOKE] = 1
     due_at(m, clock(m))
     return False

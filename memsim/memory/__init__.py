@@ -274,11 +274,11 @@ class Memory:
 
     def compact_memory(self) -> None:
         """Compact every zone of every node, as writing to /proc/sys/vm/compact_memory does."""
-        kcompactd.compact_nodes(self.mem, self.tables, 0)
+        kcompactd.compact_nodes(self.mem, self.tables)
 
     def compact_proactively(self) -> None:
-        """Let proactive compaction go over all nodes now, as long as zones are fragmented."""
-        kcompactd.compact_nodes(self.mem, self.tables, 1)
+        """Let proactive compaction begin now; it takes its steps as time passes."""
+        kcompactd.compact_nodes_proactively(self.mem, self.tables)
 
     # --- looking ----------------------------------------------------------------------------
 

@@ -57,7 +57,7 @@ def pressure_arrays(setup: MachineSetup, nr_pages: int) -> dict[str, Any]:
         "writeback": np.zeros(2 * WRITEBACK_CAPACITY, np.int64),
         "dirtied": np.zeros(2 * _dirtied_capacity(setup), np.int64),
         "pageblock_skip": _skip_bits(setup, nr_pages),
-        "isolated": np.zeros(2 * L.ISOLATED_PAGES, np.int32),
+        "isolated": np.zeros((2 + len(setup.zonelists)) * L.ISOLATED_PAGES, np.int32),
         "nodes": _node_rows(len(setup.zonelists), first_look),
         "system": _system_row(setup, first_look),
     }

@@ -17,6 +17,7 @@ WORD = np.dtype("<u8")
 CHUNK_BYTES = 8 << 20
 (
     REFERENCED,
+    UPTODATE,
     DIRTY,
     LRU,
     ACTIVE,
@@ -33,7 +34,8 @@ CHUNK_BYTES = 8 << 20
     NOPAGE,
     RESERVED,
     MLOCKED,
-) = (1 << bit for bit in (2, 4, 5, 6, 7, 8, 10, 11, 12, 14, 15, 16, 17, 18, 20, 32, 33))
+    PRIVATE,
+) = (1 << bit for bit in (2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 14, 15, 16, 17, 18, 20, 32, 33, 35))
 """KPF_* as masks; RESERVED and MLOCKED are the kernel hackers' bits."""
 
 

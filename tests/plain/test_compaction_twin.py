@@ -20,6 +20,12 @@ from memsim.kernels.compaction_suitable import (
     COMPACT_SKIPPED,
     COMPACT_SUCCESS,
 )
+from memsim.kernels.system import (
+    FOREVER,
+    N_KCOMPACTD_DUE,
+    N_KCOMPACTD_HIGHEST_ZONE,
+    N_KCOMPACTD_ORDER,
+)
 from memsim.kernels.zonelist import AllocContext
 from memsim.memory.setup import Pressure
 from memsim.mm import NR_PAGE_ORDERS, NR_PCP_LISTS, Migratetype, ZoneType
@@ -246,7 +252,11 @@ def act(rng, memory, twin):
         twin.compact_memory()
         return "sysctl"
     if what < 0.3:
-        kcompactd.kcompactd_do_work(memory.mem, memory.tables, 0, order, int(ZoneType.NORMAL))
+        memory.mem.nodes[N_KCOMPACTD_ORDER] = order
+        memory.mem.nodes[N_KCOMPACTD_HIGHEST_ZONE] = int(ZoneType.NORMAL)
+        kcompactd.kcompactd_step(memory.mem, memory.tables, 0)
+        while memory.mem.nodes[N_KCOMPACTD_DUE] != FOREVER:
+            kcompactd.kcompactd_step(memory.mem, memory.tables, 0)
         twin.kcompactd(order, int(ZoneType.NORMAL))
         return "kcompactd"
     if what < 0.4:

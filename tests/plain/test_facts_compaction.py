@@ -20,9 +20,17 @@ from memsim.kernels.compaction import (
 )
 from memsim.kernels.compaction_skip import NEVER_SCANNED, compact_get, reset_isolation_suitable
 from memsim.kernels.compaction_targets import isolate_free_page
-from memsim.kernels.kcompactd import kcompactd_step, wakeup_kcompactd
-from memsim.kernels.system import FOREVER, N_KCOMPACTD_DUE
+from memsim.kernels.kcompactd import (
+    N_KCOMPACTD_WORK,
+    WORK_NONE,
+    WORK_PROACTIVE,
+    kcompactd_step,
+    proactive_step,
+    wakeup_kcompactd,
+)
+from memsim.kernels.system import FOREVER, N_KCOMPACTD_DUE, N_KSWAPD_WOKE, N_PROACTIVE_DUE
 from memsim.kernels.zonelist import AllocContext
+from memsim.memory.setup import Pressure
 from memsim.mm import Migratetype, ZoneType
 from memsim.policies import LINUX_6_1, none
 
@@ -316,6 +324,15 @@ def test_small_movable_blocks_are_not_captured():
 # 6.10
 
 
+def work_off(memory):
+    """Let kcompactd do all that it was woken for; return in how many steps."""
+    steps = 0
+    while memory.mem.nodes[N_KCOMPACTD_DUE] != FOREVER:
+        kcompactd_step(memory.mem, memory.tables, 0)
+        steps += 1
+    return steps
+
+
 def test_kcompactd_sleeps_on_where_nothing_would_help():
     memory = machine([zone(0, 4096)], {0: (2048, "anon")})
     wakeup_kcompactd(memory.mem, 0, 9, NORMAL)
@@ -326,8 +343,7 @@ def test_kcompactd_compacts_for_the_order_it_was_woken_for():
     memory = machine([zone(0, 4096)], every_second(0, 4096))
     wakeup_kcompactd(memory.mem, 0, 9, NORMAL)
     assert memory.mem.nodes[N_KCOMPACTD_DUE] == 0
-    kcompactd_step(memory.mem, memory.tables, 0)
-    assert memory.mem.nodes[N_KCOMPACTD_DUE] == FOREVER
+    assert work_off(memory) > 1
     assert memory.vmstat()["compact_daemon_wake"] == 1
     assert memory.free_list(0, 9, M).tolist() or memory.free_list(0, 10, M).tolist()
     assert control(memory.mem, CC_MIGRATE_PFN) < 4096
@@ -335,11 +351,44 @@ def test_kcompactd_compacts_for_the_order_it_was_woken_for():
     memory.check()
 
 
+def free_pages(memory):
+    return memory.nr_free_pages(0) + int(memory.pcp_field(0, 0, L.P_COUNT))
+
+
+def test_between_two_steps_of_kcompactd_others_act_and_find_its_pages_taken():
+    runs = {pfn: (1, "anon") for pfn in range(0, 8192, 4)}
+    memory = machine([zone(0, 8192)], runs, Pressure())
+    for _ in range(3):
+        proactive_step(memory.mem, memory.tables, 0)
+    assert 0 < memory.mem.nodes[N_PROACTIVE_DUE] < FOREVER
+    assert free_pages(memory) < 6144
+    memory.check()
+    result, _ = compact(memory, 3)
+    assert result == suitable.COMPACT_SUCCESS
+    memory.check()
+    while memory.mem.nodes[N_KCOMPACTD_WORK] != WORK_NONE:
+        proactive_step(memory.mem, memory.tables, 0)
+    assert free_pages(memory) == 6144
+    memory.check()
+
+
+def test_proactive_compaction_ends_when_kswapd_wakes():
+    memory = machine([zone(0, 8192)], every_second(0, 8192), Pressure())
+    for _ in range(2):
+        proactive_step(memory.mem, memory.tables, 0)
+    assert memory.mem.nodes[N_KCOMPACTD_WORK] == WORK_PROACTIVE
+    memory.mem.nodes[N_KSWAPD_WOKE] = 1
+    proactive_step(memory.mem, memory.tables, 0)
+    assert memory.mem.nodes[N_KCOMPACTD_WORK] == WORK_NONE
+    assert memory.vmstat()["compact_daemon_migrate_scanned"] == 0
+    memory.check()
+
+
 def test_kcompactd_puts_off_a_zone_that_it_could_not_help():
     memory = machine([zone(0, 4096)], every_second(0, 4096, "kernel"))
     for _ in range(2):
         wakeup_kcompactd(memory.mem, 0, 9, NORMAL)
-        kcompactd_step(memory.mem, memory.tables, 0)
+        work_off(memory)
     assert cached(memory, L.COMPACT_DEFER_SHIFT) == 1
     assert cached(memory, L.COMPACT_CONSIDERED) == 1
 

@@ -7,6 +7,7 @@ from memsim.kernels import layout as L
 from memsim.kernels import system as S
 from memsim.kernels.lru import lru_add
 from memsim.kernels.lru_balance import inactive_is_low, scan_fractions
+from memsim.kernels.migrate import migrate_page
 from memsim.kernels.scan_control import (
     SC_HIGHEST_ZONE,
     SC_KSWAPD,
@@ -18,7 +19,7 @@ from memsim.kernels.scan_control import (
     direct_control,
     kswapd_control,
 )
-from memsim.kernels.shrink_list import ACTIVATE, KEEP, isolate_lru_pages, page_fate
+from memsim.kernels.shrink_list import ACTIVATE, KEEP, RECLAIM, isolate_lru_pages, page_fate
 from memsim.kernels.shrink_node import begin_node
 from memsim.kernels.swapfile import get_swap_pages, swap_free
 from memsim.kernels.wakeup import pgdat_balanced
@@ -107,6 +108,21 @@ def test_7_2_inactive_lists_may_be_smaller_on_large_nodes(inactive, active, low)
     memory.add_zone_field(0, L.Z_LRU + L.LRU_INACTIVE_FILE, inactive)
     memory.add_zone_field(0, L.Z_LRU + L.LRU_ACTIVE_FILE, active)
     assert inactive_is_low(memory.mem, 0, L.LRU_ACTIVE_FILE) == low
+
+
+def test_buffers_at_hand_pin_their_pages_until_one_of_them_is_to_be_moved():
+    """Capture frag: kswapd gets the last 16 pages of buffers after 19.165, when some were moved."""
+    memory = machine(0)
+    mem, sc = memory.mem, direct_control(memory.mem)
+    for pfn, why in ((1, L.BUFFERS_AT_HAND), (2, L.BUFFERS_AT_HAND), (3, L.BUFFERS_IN_USE)):
+        mem.state[pfn] = L.PAGE_ALLOCATED | L.PAGE_LRU | L.PAGE_PINNED
+        mem.swap_slot[pfn] = why
+    assert [page_fate(mem, sc, pfn) for pfn in (1, 3)] == [ACTIVATE, ACTIVATE]
+    mem.state[8] = L.PAGE_ALLOCATED
+    assert migrate_page(mem, 0, 2, 8)
+    assert not mem.state[8] & L.PAGE_PINNED and mem.swap_slot[2] == mem.swap_slot[8] == 0
+    assert [page_fate(mem, sc, pfn) for pfn in (1, 3)] == [RECLAIM, ACTIVATE]
+    assert not migrate_page(mem, 0, 3, 9)
 
 
 def test_slots_are_taken_in_a_row_and_then_from_the_lowest_empty_run():

@@ -105,6 +105,20 @@ def test_what_moved_while_the_files_were_read_is_as_much_as_what_came(tmp_path):
     assert entries == list(range(0x12FF, 0x11FF, -1))
 
 
+def test_some_pages_of_buffers_are_in_use_and_some_at_hand(folder):
+    """Captures frag and frag_nogroup: 2 of 29 are never had, 16 not before compaction."""
+    buffers = dict.fromkeys(range(0x1020, 0x1034), kpf.LRU | kpf.PRIVATE)
+    active = {0x1040: kpf.LRU | kpf.PRIVATE | kpf.ACTIVE}
+    data = {0x1041: kpf.LRU | kpf.PRIVATE | kpf.UPTODATE, 0x1042: USER | kpf.PRIVATE}
+    memory = restored(folder({**buffers, **active, **data}))
+    why = memory.mem.swap_slot
+    assert np.flatnonzero(why == L.BUFFERS_IN_USE).tolist() == [0x1020, 0x1021]
+    at_hand = np.flatnonzero(why == L.BUFFERS_AT_HAND).tolist()
+    assert at_hand == [*range(0x1022, 0x1031), 0x1040]
+    pinned = np.flatnonzero(memory.mem.state[: memory.nr_pages] & L.PAGE_PINNED).tolist()
+    assert pinned == [0x1020, 0x1021, *at_hand]
+
+
 def test_free_pages_stay_free_whatever_the_flags_say(folder):
     memory = restored(folder({0x1001: USER, 0x1013: USER}))
     assert memory.free_list(0, 0, 0).tolist() == [0x1003, 0x1001]

@@ -114,7 +114,10 @@ def test_proactive_compaction_looks_every_half_second():
     ask(memory, 0, "GFP_KERNEL", time=HALF_A_SECOND - 1)
     assert memory.vmstat()["compact_migrate_scanned"] == 0
     ask(memory, 0, "GFP_KERNEL", time=HALF_A_SECOND)
+    early = memory.vmstat()
+    ask(memory, 0, "GFP_KERNEL", time=2 * HALF_A_SECOND - 1)
     counted = memory.vmstat()
+    assert 0 < early["pgmigrate_success"] < counted["pgmigrate_success"]
     assert counted["compact_migrate_scanned"] > 0
     assert counted["compact_daemon_migrate_scanned"] == 0
     assert memory.fragmentation_score(0) <= 80
@@ -127,7 +130,7 @@ def test_proactive_compaction_that_does_not_help_looks_again_64_times_later(unmo
     runs = {pfn: (1, unmovable) for pfn in range(0, 4096, 2)}
     memory = machine([zone(0, 4096)], runs, pressure=Pressure())
     scanned = []
-    for time in (HALF_A_SECOND, 63 * HALF_A_SECOND, 66 * HALF_A_SECOND):
+    for time in (2 * HALF_A_SECOND, 63 * HALF_A_SECOND, 67 * HALF_A_SECOND):
         ask(memory, 0, "GFP_KERNEL", time=time)
         scanned.append(memory.vmstat()["compact_migrate_scanned"])
     assert 0 < scanned[0] == scanned[1] < scanned[2]
