@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from memsim.kernels import layout as L
 from memsim.kernels import trace_log
 from memsim.kernels.placement import PolicyTables
 from memsim.memory import Memory
@@ -234,3 +235,15 @@ def _take(
         np.arange(handle, handle + count, dtype=np.int32),
     )
     return outcome.pfn
+
+
+def hold_all(memory: Memory) -> None:
+    """Give every page of users that nobody holds a handle, so that it can be followed."""
+    wanted = L.PAGE_ALLOCATED | L.PAGE_LRU
+    state = memory.mem.state[: memory.nr_pages]
+    pfns = np.flatnonzero(state & (wanted | L.ORDER_MASK) == wanted)
+    holders = memory.mem.rmap[pfns]
+    pfns = pfns[memory.page_table[holders] != pfns + 1]
+    first = memory.add_handles(len(pfns))
+    memory.page_table[first:] = pfns + 1
+    memory.mem.rmap[pfns] = np.arange(first, first + len(pfns))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from memsim.kernels import trace_log as T
 from memsim.kernels.compact_control import MIGRATE_ASYNC, WHOLE_MEMORY
+from memsim.traces import TraceEvent, TraceTable
 from memsim.traces.capture import CompactionEvent, CompactionTable
 
 BEGIN, END, FINISHED = CompactionEvent.BEGIN, CompactionEvent.END, CompactionEvent.FINISHED
@@ -22,6 +23,8 @@ KIND_OF_LOG = {
     T.COMPACTION_MIGRATEPAGES: CompactionEvent.MIGRATEPAGES,
     T.COMPACTION_FINISHED: FINISHED,
 }
+AT_ONCE_NS = 50_000
+"""Within this time after a free blocks leave the per-CPU lists because of it."""
 Event = tuple[int, ...]
 """Kind (CompactionEvent) and four fields, as a CompactionTable has them."""
 
@@ -144,3 +147,21 @@ def say(event: Event | None) -> str:
         last = "sync" if kind == BEGIN else "result"
         return f"{name} migrate_pfn={a:#x} free_pfn={b:#x} zone_start={c:#x} {last}={d}"
     return f"{name} range=({a:#x} ~ {b:#x}) nr_scanned={c} nr_taken={d}"
+
+
+def kswapd_acts(table: CompactionTable, time: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Say of which instants (n,) the trace shows kswapd at work."""
+    begins = table.time[table.event == CompactionEvent.KSWAPD]
+    ends = table.time[table.event == CompactionEvent.KSWAPD_LAST]
+    begun = np.searchsorted(begins, time, side="right")
+    ended = np.searchsorted(ends, time, side="left")
+    return begun > ended
+
+
+def drains_by_themselves(trace: TraceTable) -> NDArray[np.int64]:
+    """Return the instants at which blocks left the per-CPU lists without a free just before."""
+    drains: NDArray[np.int64] = trace.time[trace.event == TraceEvent.MM_PAGE_PCPU_DRAIN]
+    others = trace.time[trace.event != TraceEvent.MM_PAGE_PCPU_DRAIN]
+    before = np.searchsorted(others, drains, side="right") - 1
+    alone: NDArray[np.int64] = drains[drains - others[np.maximum(before, 0)] > AT_ONCE_NS]
+    return alone

@@ -3,7 +3,8 @@
 What the trace says of a run is who made it, for which order, over which zone and when; what the
 run then does is a prediction, held against the trace event by event. kcompactd's runs are taken
 step by step, so that requests in between find what they found. Daemons act only where the trace
-shows them; requests of whatever kind may compact and reclaim from the first run on.
+shows them: after each time kswapd has slept, it is taken; and a request has drained the per-CPU
+lists where no free explains why blocks leave them. From the first run on requests may reclaim.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from memsim.fidelity.freerun import FreeRun
+from memsim.fidelity.freerun import FreeRun, hold_all
 from memsim.fidelity.recorded import (
     Difference,
     Event,
     Followed,
     Run,
+    drains_by_themselves,
+    kswapd_acts,
     predicted_events,
     recorded_runs,
     say,
@@ -42,7 +45,6 @@ from memsim.kernels.system import (
     S_COMPACT,
     S_PRESSURE,
 )
-from memsim.memory import Memory
 from memsim.memory.requests import request_row
 from memsim.traces import TraceEvent, TraceTable
 from memsim.traces.capture import CompactionEvent, CompactionTable
@@ -79,6 +81,9 @@ class Stepwise:
         self.event_of_begin = np.searchsorted(run.requests.row, begins)
         self.zone_starts = [zone.start_pfn for zone in run.memory.setup.zones]
         self.kswapd = kswapd_acts(table, self.time)
+        self.kswapd_last = table.time[table.event == CompactionEvent.KSWAPD_LAST]
+        self.drains = drains_by_themselves(trace)
+        self.seen_until = 0
         self.nowhere = run.memory.add_handles(1)
         self.followed = Followed()
         hold_all(run.memory)
@@ -105,9 +110,10 @@ class Stepwise:
                     self._stop(run, 0, "two runs of compaction overlap")
                 continue
             if run.alone:
+                self._between_runs(int(run.time[0]))
                 self._requests_until(int(self.event_of_begin[run.begin]))
                 self._take(run)
-                done_ns = int(run.time[-1])
+                self.seen_until = done_ns = int(run.time[-1])
             else:
                 done_ns = self._serve(runs[i:])
         self._requests_until(len(self.time))
@@ -125,7 +131,7 @@ class Stepwise:
         self._balances(False)
         if self.run.wrong is not None:
             at = int(self.time[self.run.wrong])
-            self.followed.stop_ns = at + 1
+            self.followed.stop_ns = int(self.time[max(self.run.wrong - 1, 0)]) + 1
             raise Stop(f"an allocation at {at / 1e9:.6f} s that is not where it was predicted")
         found = self._predicted(logged)
         if found:
@@ -146,9 +152,12 @@ class Stepwise:
         mine = [run for run in runs if int(run.time[0]) < served_ns]
         if any(run.alone for run in mine):
             self._stop(first, 0, "two runs of compaction overlap")
-        for run in mine:
+        for i, run in enumerate(mine):
+            again = i > 0 and run.zone_start >= mine[i - 1].zone_start
+            self._between_runs(int(run.time[0]), reclaimed=again)
             self._requests_until(int(self.event_of_begin[run.begin]))
             z = self._take_for(run, event)
+            self.seen_until = int(run.time[-1])
         self._requests_until(event)
         self.run.memory.mem.system[S_PRESSURE] = 0
         self._requests_until(event + 1)
@@ -185,6 +194,23 @@ class Stepwise:
             self._stop(run, -1, "a request's run captures a block")
         return z
 
+    def _between_runs(self, until: int, *, reclaimed: bool = False) -> None:
+        """Let kswapd sleep, and a request that has reclaimed drain, where the trace shows it."""
+        slept = self.kswapd_last[(self.kswapd_last > self.seen_until) & (self.kswapd_last < until)]
+        drained = self.drains[(self.drains > self.seen_until) & (self.drains < until)]
+        if len(slept):
+            self._requests_before(int(slept[-1]))
+            compaction_run.let_kswapd_sleep(self.run.memory.mem)
+        if reclaimed and len(drained):
+            self._requests_before(int(drained[0]))
+            self.run.memory.drain_all()
+            self.run.log.append(self._log())
+
+    def _log(self) -> NDArray[np.int32]:
+        log = self.run.memory.take_log()
+        log[:, 0] = max(self.run.done - 1, 0)
+        return log
+
     # --- runs -------------------------------------------------------------------------------
 
     def _take(self, run: Run) -> None:
@@ -211,13 +237,12 @@ class Stepwise:
         self._compare(taking, before, ended=True)
         self.followed.runs += 1
 
-    def _requests_before(self, time: int) -> None:
-        self._requests_until(max(self.run.done, int(np.searchsorted(self.time, time))))
+    def _requests_before(self, ns: int) -> None:
+        self._requests_until(max(self.run.done, int(np.searchsorted(self.time, ns))))
 
     def _compare(self, taking: _Taking, before: NDArray[np.int32], *, ended: bool = False) -> None:
         """Hold what memsim has just done against the trace, and let pages follow."""
-        log = self.run.memory.take_log()
-        log[:, 0] = max(self.run.done - 1, 0)
+        log = self._log()
         found = predicted_events(log, self.zone_starts)
         self._hold_against(taking, found, log, before, ended=ended)
         self.run.log.append(log)
@@ -313,14 +338,12 @@ class Stepwise:
         """Return the number of the event at which the run looks whether it has finished."""
         events = taking.run.events
         later = range(taking.compared, len(events))
-        at = next((i for i in later if events[i][0] == CompactionEvent.FINISHED), len(events) - 1)
-        return at
+        return next((i for i in later if events[i][0] == CompactionEvent.FINISHED), len(events) - 1)
 
     def _kswapd_is_awake(self, taking: _Taking, event: int) -> bool:
         """Say whether the trace has shown kswapd since kcompactd began its first run."""
         until = int(taking.run.time[min(event, len(taking.run.time) - 1)])
-        events, daemon = self.table.event, self.table.daemon
-        past = self.table.time <= until
+        events, daemon, past = self.table.event, self.table.daemon, self.table.time <= until
         slept = np.flatnonzero(past & (events == CompactionEvent.SLEEP))
         past[: slept[-1] + 1 if len(slept) else 0] = False
         begun = np.flatnonzero(past & daemon & (events == CompactionEvent.BEGIN))
@@ -347,8 +370,8 @@ class Stepwise:
         self.followed.seen += seen is not None
         self.followed.predicted += predicted is not None
         self.followed.stop_ns = time if cut is None else cut
-        row = int(np.searchsorted(self.table.time, time))
-        near = range(max(0, row - CONTEXT), min(len(self.table.time), row + CONTEXT))
+        row, size = int(np.searchsorted(self.table.time, time)), len(self.table.time)
+        near = range(max(0, row - CONTEXT), min(size, row + CONTEXT))
         self.followed.difference = Difference(
             index=self.followed.equal,
             time_ns=time,
@@ -366,24 +389,3 @@ class Stepwise:
         event = (int(self.table.event[row]), *(int(x) for x in self.table.fields[row]))
         text = f"{self.table.time[row] / 1e9:.6f} {who} {say(event)}"
         return f"{'>' if row == marked else ' '} {text}"
-
-
-def kswapd_acts(table: CompactionTable, time: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Say of which instants (n,) the trace shows kswapd at work."""
-    begins = table.time[table.event == CompactionEvent.KSWAPD]
-    ends = table.time[table.event == CompactionEvent.KSWAPD_LAST]
-    begun = np.searchsorted(begins, time, side="right")
-    ended = np.searchsorted(ends, time, side="left")
-    return begun > ended
-
-
-def hold_all(memory: Memory) -> None:
-    """Give every page of users that nobody holds a handle, so that it can be followed."""
-    wanted = L.PAGE_ALLOCATED | L.PAGE_LRU
-    state = memory.mem.state[: memory.nr_pages]
-    pfns = np.flatnonzero(state & (wanted | L.ORDER_MASK) == wanted)
-    holders = memory.mem.rmap[pfns]
-    pfns = pfns[memory.page_table[holders] != pfns + 1]
-    first = memory.add_handles(len(pfns))
-    memory.page_table[first:] = pfns + 1
-    memory.mem.rmap[pfns] = np.arange(first, first + len(pfns))

@@ -28,7 +28,7 @@ from memsim.kernels.compact_control import (
     new_control,
 )
 from memsim.kernels.compaction import begin_run, end_run, may_compact, new_direct_control, step_run
-from memsim.kernels.compaction_skip import compact_set
+from memsim.kernels.compaction_skip import compact_set, reset_isolation_suitable
 from memsim.kernels.compaction_suitable import (
     COMPACT_COMPLETE,
     COMPACT_CONTINUE,
@@ -115,6 +115,14 @@ def note_served(mem: Mem, z: int, order: int) -> None:
     m = pointers(mem)
     compact_set(m, z, COMPACT_BLOCKSKIP_FLUSH, 0)
     compaction_defer_reset(m, z, order, True)
+
+
+@kernel
+def let_kswapd_sleep(mem: Mem) -> None:
+    """Clear the skip bits that runs have asked for, as kswapd does before it sleeps."""
+    m = pointers(mem)
+    for node in range(m.nr_nodes):
+        reset_isolation_suitable(m, node)
 
 
 @kernel
