@@ -36,16 +36,33 @@ def january_2006():
     return blocks("t3", ("none", "v22", "zone"), SEEDS)
 
 
-def test_history_1_6_grouping_wins_under_load_and_at_rest_and_rest_helps_nothing_most():
+@pytest.fixture(scope="module")
+def may_2007():
     found = blocks("t5", ("none", "mobility"), SEEDS[:1])
-    none, mobility = (
+    return [
         {phase: zones.total() for phase, zones in found[policy, SEEDS[0]].items()}
         for policy in ("none", "mobility")
-    )
+    ]
+
+
+def test_history_1_6_grouping_wins_under_load_and_at_rest(may_2007):
+    none, mobility = may_2007
     assert mobility["load"] > 3 * none["load"]
     assert mobility["rest"] > 2 * none["rest"]
-    assert none["rest"] > 2 * none["load"]
+    assert mobility["rest"] >= mobility["load"] - 0.05 * 499
     assert 100 * none["load"] < 15 * 499
+
+
+@pytest.mark.xfail(strict=True, reason="docs/history.md: unmovable pages lie in too many blocks")
+def test_history_1_6_rest_helps_nothing_threefold(may_2007):
+    none, _ = may_2007
+    assert none["rest"] >= 3 * none["load"]
+
+
+@pytest.mark.xfail(strict=True, reason="docs/history.md: too much of memory is scattered")
+def test_history_1_6_grouping_gets_most_blocks_under_load(may_2007):
+    _, mobility = may_2007
+    assert 100 * mobility["load"] > 60 * 499
 
 
 @pytest.mark.parametrize("seed", SEEDS)
