@@ -24,7 +24,7 @@ workloads:
   files: {kind: page_cache, size: 32MiB, grow: 200ms, churn: 40MiB/s, dirty: 20%}
   kern:  {kind: slab, rate: 8000/s, reclaimable: 50%, lifetime: {exponential: {mean: 200ms}}}
 events:
-  - {every: 50ms, do: probe, orders: [3, 9], attempts: 4, gfp: GFP_KERNEL}
+  - {every: 50ms, do: probe, orders: [3, 9], attempts: 12, gfp: GFP_KERNEL}
   - {at: 300ms, do: compact_memory}
 """
 OLD = (
