@@ -71,12 +71,12 @@ def work(packed: bytes, worker: str, tick: Callable[[float], None]) -> bytes:
 
 
 def rarely(tell: Callable[[float], None]) -> Callable[[float], None]:
-    """Let only one word on progress in PROGRESS_SECONDS pass."""
+    """Let only one word on progress in PROGRESS_SECONDS pass, and that all is done."""
     due = time.monotonic()
 
     def tick(share: float) -> None:
         nonlocal due
-        if time.monotonic() >= due:
+        if share >= 1 or time.monotonic() >= due:
             due = time.monotonic() + PROGRESS_SECONDS
             tell(share)
 

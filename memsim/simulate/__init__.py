@@ -107,6 +107,8 @@ def simulate(
                 on_progress(min(1.0, run.memory.now / run.duration_ns))
         if check:
             run.memory.check()
+        if on_progress is not None:
+            on_progress(1.0)
         return run.result()
     except TrialError as error:
         return TrialResult("failed", str(error))

@@ -77,12 +77,29 @@ def test_kernel_build_leaves_some_slabs_and_its_metadata_behind():
 
 
 def test_kernel_build_reads_headers_more_often_than_anything():
-    _, events = plan("kernel_build", TREES)
-    reads = np.flatnonzero(events.op == OP_TOUCH)
+    stream, events = plan("kernel_build", TREES)
+    files = [
+        r for r, q in enumerate(stream.requests) if q.use.name == "PAGE_CACHE" and not q.mapped
+    ]
+    reads = np.flatnonzero((events.op == OP_TOUCH) & np.isin(events.request, files))
     reads = reads[events.time[reads] > 2 * SECOND]
     pages, times = np.unique(events.handle[reads], return_counts=True)
     assert times.max() > 8
     assert len(pages) < 3 * 1024
+
+
+def test_kernel_build_comes_back_to_memory_that_it_has():
+    stream, events = plan("kernel_build", TREES)
+    anon = [r for r, q in enumerate(stream.requests) if q.use.name == "ANON"]
+    mine = np.isin(events.request, anon)
+    taken = {}
+    for op, handle in zip(events.op[mine].tolist(), events.handle[mine].tolist(), strict=True):
+        if op == 0:
+            taken[handle] = 0
+        elif op & OP_TOUCH and op < OP_FREE:
+            taken[handle] += 1
+    assert sum(taken.values()) > len(taken) / 2
+    assert max(taken.values()) > 1
 
 
 def test_updatedb_walks_again_when_it_is_through():
