@@ -88,6 +88,12 @@ def test_what_is_not_done_stays_on_the_agenda():
     assert rest(of) == [(3, 0), (9, 0), (9, 1)]
 
 
+def test_requests_that_are_left_are_counted():
+    of = agenda([batch(1, 3, 9, op=[0, 0, OP_FREE])])
+    of.done(of.take(1, FOREVER), 1)
+    assert of.left(0) == 1
+
+
 def test_nothing_is_taken_from_an_instant_on():
     of = agenda([batch(1, 3)], [batch(2)])
     assert rest(of, until=3) == [(1, 0), (2, 1)]
