@@ -272,8 +272,8 @@ class _Run:
         self.at_once = 2 * self.at_once if done == len(events) else max(2 * done, FEW_EVENTS)
         waited = take_waits(self.memory)
         if waited is not None:
-            for number, ns in enumerate(np.add.reduceat(waited, self.first_request).tolist()):
-                self.agenda.delay(number, ns)
+            for number, mine in enumerate(np.split(waited, self.first_request[1:])):
+                self.agenda.delay(number, int(mine.sum()))
 
     def _run(self, events: Interleaved) -> int:
         """Carry out events in order, as many as the kernel carries out; return how many."""
