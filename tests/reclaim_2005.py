@@ -4,6 +4,7 @@ import numpy as np
 from oracle.naive_2614_vmscan import TICK, NaiveReclaim2614
 from oracle.naive_vmscan import FLAGS, NEVER, Page
 from pressure_2005 import ANON, BARE, DIRTY, FILE, MAPPED, SLAB
+from reclaim_twins import check_swap_and_counters
 
 from memsim.kernels import layout as L
 from memsim.kernels import system as S
@@ -180,15 +181,7 @@ class Pair:
                 assert memory.lru_list(z, kind).tolist() == listed, (z, name)
             for name, field in SCAN:
                 assert memory.zone_field(z, L.Z_SCAN + field) == getattr(twin.scan[z], name), name
-        owners = [0 if owner is None else owner + 1 for owner in twin.slots]
-        assert memory.mem.swap_map.tolist() == owners
-        away = {h: e for h, e in twin.table.items() if not isinstance(e, Page)}
-        entries = {h: L.GONE if e == "gone" else -(e + 1) for h, e in away.items()}
-        table = memory.page_table
-        assert {int(h): int(table[h]) for h in np.flatnonzero(table < 0)} == entries
-        counted = memory.vmstat()
-        assert {n: counted[n] for n in COUNTERS} == {n: twin.counts.get(n, 0) for n in COUNTERS}
-        assert [memory.nr_free_pages(z) for z in range(2)] == twin.free_pages
+        check_swap_and_counters(memory, twin, COUNTERS)
         due = int(memory.mem.nodes[S.N_KSWAPD_DUE])
         assert due == (S.FOREVER if twin.kswapd_due == NEVER else twin.kswapd_due)
 

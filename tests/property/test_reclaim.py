@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from oracle.naive_vmscan import FLAGS, NaiveReclaim, Page
 from pressure import assert_same_one_by_one, random_events, touch_at_random
+from reclaim_twins import check_swap_and_counters
 
 from memsim.kernels import layout as L
 from memsim.kernels import system as S
@@ -157,15 +158,7 @@ class Pair:
             assert not page.swapcache or memory.mem.swap_slot[pfn] == page.slot
         for kind in range(L.NR_LRU_LISTS):
             assert memory.lru_list(0, kind).tolist() == [p.pfn for p in twin.lists[kind]], kind
-        owners = [0 if owner is None else owner + 1 for owner in twin.slots]
-        assert memory.mem.swap_map.tolist() == owners
-        away = {h: e for h, e in twin.table.items() if not isinstance(e, Page)}
-        entries = {h: L.GONE if e == "gone" else -(e + 1) for h, e in away.items()}
-        table = memory.page_table
-        assert {int(h): int(table[h]) for h in np.flatnonzero(table < 0)} == entries
-        counted = memory.vmstat()
-        assert {n: counted[n] for n in COUNTERS} == {n: twin.counts.get(n, 0) for n in COUNTERS}
-        assert [memory.nr_free_pages(z) for z in range(2)] == twin.free_pages
+        check_swap_and_counters(memory, twin, COUNTERS)
         assert [memory.zone_field(z, L.Z_BOOST) for z in range(2)] == twin.boost
         row = memory.mem.nodes
         assert row[S.N_KSWAPD_DUE] == twin.kswapd_due
