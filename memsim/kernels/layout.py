@@ -214,6 +214,22 @@ REQ_HUGE_FAULT = 1 << 16
 LRU_FIELDS = LRU_BATCH + 1
 GONE = -(1 << 31)
 """In place of a page table entry: reclaim has freed the page, and its content is on disk."""
+TRAIT_SHARED = 1
+"""Traits (Mem.traits) belong to what a page holds and go with it. Mapped by several processes."""
+TRAIT_NO_MIGRATE_OP = 2
+"""Of a file whose file system has no migrate operation."""
+TRAIT_BUFFERS = 4
+"""Of a file on a block device, with buffers that can be let go."""
+TRAIT_BUFFERS_IN_USE = 8
+"""Has buffers that cannot be let go."""
+TRAIT_LOCKED = 16
+"""Somebody holds its page lock."""
+TRAIT_SHMEM = 32
+"""Of shared memory or tmpfs: swap takes it, a file system does not."""
+TRAIT_RAMFS = 64
+"""Of ramfs: always dirty, never evicted."""
+TRAIT_HUGETLB = 128
+"""A huge page of the hugetlb pool."""
 BUFFERS_AT_HAND, BUFFERS_IN_USE = -1, -2
 """In place of a swap slot: buffers pin the page, until one such is to be moved, or for good."""
 MIGRATE_STRIDE = 8
@@ -256,6 +272,8 @@ class Mem(NamedTuple):
     page_table: NDArray[np.int32]
     """What each handle holds: pfn + 1; 0 for nothing; -(slot + 1) for a swap slot; GONE for a page
     of a file, or of slab, that reclaim has freed."""
+    traits: NDArray[np.uint8]
+    """TRAIT_* of what each handle holds."""
     lru_next: NDArray[np.int32]
     lru_prev: NDArray[np.int32]
     """LRU links; entry N + i is the head of list i, and the last NR_PRIVATE_LISTS are reclaim's

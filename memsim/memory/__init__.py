@@ -89,6 +89,7 @@ class Memory:
             log=log,
             log_cursor=cursor,
             page_table=np.zeros(1, np.int32),
+            traits=np.zeros(1, np.uint8),
             **pressure_arrays(self.setup, n),
             nr_pages=n,
             nr_cpus=cpus,
@@ -201,9 +202,9 @@ class Memory:
     def add_handles(self, count: int) -> int:
         """Make room for handles; return the first."""
         first = len(self.page_table)
-        grown = np.zeros(first + count + 1, np.int32)
-        grown[:first] = self.page_table
-        self.mem = self.mem._replace(page_table=grown)
+        table, traits = np.zeros(first + count + 1, np.int32), np.zeros(first + count + 1, np.uint8)
+        table[:first], traits[:first] = self.page_table, self.mem.traits[:first]
+        self.mem = self.mem._replace(page_table=table, traits=traits)
         return first
 
     def hold(self, handle: int, blocks: HeldBlocks) -> int:
