@@ -113,7 +113,7 @@ def watched(where: str) -> Iterator[Progress]:
 
     progress = Progress()
     try:
-        with _interruptible(), shown(progress):
+        with _interruptible(progress), shown(progress):
             yield progress
     except KeyboardInterrupt:
         again = visible(shlex.join(["memsim", *sys.argv[1:]]))
@@ -144,20 +144,19 @@ def shown(progress: Progress) -> Iterator[None]:
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def _interruptible(progress: Progress) -> Iterator[None]:
     """Let SIGTERM interrupt like SIGINT, and a second of either end the process at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    heard: list[int] = []
 
     def interrupt(number: int, frame: FrameType | None) -> NoReturn:
-        if heard:
+        if progress.interrupted:
             if sys.stderr.isatty():
                 sys.stderr.write(SHOW_CURSOR)
                 sys.stderr.flush()
             os._exit(INTERRUPTED)
-        heard.append(number)
+        progress.interrupted = True
         raise KeyboardInterrupt
 
     before = {n: signal.signal(n, interrupt) for n in (signal.SIGINT, signal.SIGTERM)}

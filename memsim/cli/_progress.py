@@ -29,6 +29,7 @@ class Progress:
         """Trials that each worker has carried out."""
         self.began: float | None = None
         """When the first trial got on: until then, processes load their libraries."""
+        self.interrupted = False
 
     @property
     def done(self) -> int:
@@ -84,12 +85,17 @@ class Progress:
         self.shares[trial.name] = share
 
     def ends(self, done: Done) -> None:
-        """Count a trial that has ended."""
+        """Count a trial that has ended; raises KeyboardInterrupt if that was not heard before.
+
+        Python swallows what a signal raises while it runs a finalizer or another library's callback.
+        """
         self.began = self.began or time.monotonic() - done.seconds
         self.shares.pop(done.trial.name, None)
         self.ended[done.trial.name] = done
         self._release(done.trial)
         self.ended_by[done.worker] = self.ended_by.get(done.worker, 0) + 1
+        if self.interrupted:
+            raise KeyboardInterrupt
 
     def _release(self, trial: Trial) -> None:
         """Note that no worker has a trial, not even one that was lost with it."""

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 
 from memsim.mm import GFP_COMPOSITES, OP_FREE, PAGE_ALLOC_COSTLY_ORDER, Gfp, Use
 from memsim.schema import AllocBatch, Request, Stream
-from memsim.units import Lifetime, NodeSet, Rate, Share, format_share
+from memsim.units import Duration, Lifetime, NodeSet, Rate, Share, format_share
 from memsim.workloads import Context, WorkloadModel
 from memsim.workloads._places import Places, draw_lifetimes, places
 from memsim.workloads._timeline import (
@@ -47,6 +47,10 @@ class Workload(WorkloadModel):
     """
 
     rate: Rate = Field(1000, description="Slabs per second.")
+    start: Duration = Field(0, description="When the first is taken.")
+    stop: Duration | None = Field(
+        None, description="From when on no more are taken; without it they go on to the end."
+    )
     reclaimable: Share = Field(
         0.4,
         description="Share of the slabs that could be reclaimed: inodes and dentries, half each.",
@@ -66,19 +70,26 @@ class Workload(WorkloadModel):
 
     def stream(self, ctx: Context) -> Stream:
         """Plan all requests of the trial."""
-        count = check_handles(ctx.name, self.rate * ctx.duration_ns // SECOND)
+        begin, end = self._time(ctx)
+        count = check_handles(ctx.name, self.rate * (end - begin) // SECOND)
         where = places(ctx, self.nodes)
         kinds = [(order, use) for order in range(ORDERS) for use in USES]
         requests = tuple(_request(order, use, n) for order, use in kinds for n in where.nodes)
         parts = self._parts(ctx, count, where)
         return Stream(requests, count, in_order(parts, ctx.duration_ns))
 
+    def _time(self, ctx: Context) -> tuple[int, int]:
+        """Say between which instants slabs are taken."""
+        end = ctx.duration_ns if self.stop is None else min(self.stop, ctx.duration_ns)
+        return min(self.start, end), end
+
     def _parts(self, ctx: Context, count: int, where: Places) -> Iterator[tuple[int, AllocBatch]]:
         duration, rng = ctx.duration_ns, ctx.rng
+        begin, end = self._time(ctx)
         weights = np.array(self.orders) / sum(self.orders)
         for first, stop in windows(count, events_each=2):
             slabs = np.arange(first, stop)
-            born = spaced(slabs, count, 0, duration, rng)
+            born = spaced(slabs, count, begin, end - begin, rng)
             dies = born + draw_lifetimes(self.lifetime, len(slabs), duration, rng)
             order = rng.choice(len(self.orders), size=len(slabs), p=weights)
             reclaimable = rng.random(len(slabs)) < self.reclaimable
@@ -87,7 +98,7 @@ class Workload(WorkloadModel):
             request = kind * len(where.nodes) + where.node[place]
             freeing = where.cpu[where.draw(rng, len(slabs))]
             yield (
-                stop * duration // count,
+                begin + stop * (end - begin) // count,
                 joined(
                     [
                         events(born, order, request, where.cpu[place], slabs),

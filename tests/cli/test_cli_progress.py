@@ -60,6 +60,14 @@ def test_a_trial_begun_twice_runs_once():
     assert progress.workers == {"a": None, "b": trials[0]}
 
 
+def test_an_interrupt_that_was_swallowed_is_heard_when_a_trial_ends():
+    progress, trials = watching()
+    progress.interrupted = True
+    with pytest.raises(KeyboardInterrupt):
+        progress.ends(Done(trials[0], OK, 1.0))
+    assert progress.done == 1
+
+
 def test_rounds_add_up():
     progress, trials = watching()
     progress.begins(trials[0], "")

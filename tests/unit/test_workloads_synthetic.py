@@ -223,6 +223,16 @@ def test_slab_rate_orders_and_types():
     assert not gfps[Use.SLAB] & Gfp.RECLAIMABLE
 
 
+def test_slabs_are_taken_from_their_start_to_their_stop():
+    knobs = {"rate": "1000/s", "start": "3s", "stop": "5s", "lifetime": {"constant": "1s"}}
+    stream, events = plan("slab", knobs)
+    born, died = events.time[allocs(events)], events.time[~allocs(events)]
+    assert len(born) == len(died) == stream.handles == 2000
+    assert 3 * SECOND <= born.min() < 3.01 * SECOND
+    assert 4.99 * SECOND < born.max() < 5 * SECOND
+    assert died.max() == born.max() + SECOND
+
+
 @pytest.mark.parametrize(
     ("lifetime", "mean"),
     [
