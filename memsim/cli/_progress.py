@@ -87,7 +87,7 @@ class Progress:
     def ends(self, done: Done) -> None:
         """Count a trial that has ended; raises KeyboardInterrupt if that was not heard before.
 
-        Python swallows what a signal raises while it runs a finalizer or another library's callback.
+        Python swallows what a signal raises in a finalizer or in another library's callback.
         """
         self.began = self.began or time.monotonic() - done.seconds
         self.shares.pop(done.trial.name, None)
