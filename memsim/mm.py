@@ -66,6 +66,10 @@ ALLOC_FLAGS = OP_TOUCH | OP_WRITE | OP_FALLBACK
 FREE_FLAGS = OP_FREE | OP_COLD
 
 
+LOCAL_DISTANCE, REMOTE_DISTANCE = 10, 20
+"""Of nodes, where firmware says nothing (include/linux/topology.h, 6.1)."""
+
+
 class Migratetype(IntEnum):
     """What a pageblock, a free list or a request holds."""
 
@@ -138,6 +142,31 @@ class Status(IntEnum):
     SKIPPED = 6
     """Not carried out: an OP_FALLBACK that was not needed, what an OP_SERIES had left to try, or an
     event whose owner has been killed."""
+
+
+class WhyStayed(IntEnum):
+    """Why a page that was to be migrated is still where it was."""
+
+    PINNED = 0
+    """It holds references that no page table explains."""
+    LOCKED = 1
+    """Somebody else held its lock to the end."""
+    WRITEBACK = 2
+    """It was being written, and nobody waited for that."""
+    BUFFERS = 3
+    """It has buffers that cannot be let go."""
+    NO_OPERATION = 4
+    """Its file system cannot migrate it."""
+    SHARED = 5
+    """Other processes map it too, and only pages of one process were to move."""
+    NOT_ON_LRU = 6
+    """It is on no LRU list: the kernel's own, or under way to one."""
+    NO_MEMORY = 7
+    """There was no free page for it where it was to go."""
+    NO_SWAP = 8
+    """There was no free swap slot for it."""
+    NOT_TRIED = 9
+    """The call had ended before its turn came."""
 
 
 class WhyNot(IntEnum):

@@ -108,6 +108,15 @@ class Pace(NamedTuple):
     """Streams of one group fall behind together."""
 
 
+class Pin(NamedTuple):
+    """Pages that get references which no page table explains, at one instant."""
+
+    time_ns: int
+    handles: NDArray[np.int32]
+    long_term: bool
+    """FOLL_LONGTERM: they are moved out of Movable and CMA memory first."""
+
+
 @dataclass(frozen=True)
 class Stream:
     """All that one workload will ask for, planned ahead."""
@@ -126,6 +135,9 @@ class Stream:
     """-1000 (never) to 1000, see /proc/PID/oom_score_adj."""
     observe: bool = False
     """Each allocation of this stream is a row of high_order.csv (probes)."""
+    traits: NDArray[np.uint8] | None = None
+    """What handles hold besides (layout.TRAIT_*), of length ``handles``; None: nothing."""
+    pins: tuple[Pin, ...] = ()
     pace: Pace | None = None
     """Without it, events happen when they were planned, whatever becomes of earlier ones."""
     notes: tuple[str, ...] = ()
@@ -197,6 +209,53 @@ class Probes(NamedTuple):
     """Fragmentation index at failure, in thousandths."""
 
 
+class Migration(NamedTuple):
+    """What became of the pages that one event was to move: a row of migration.csv."""
+
+    time_ns: int
+    event: str
+    workload: str
+    mode: str
+    """``direct``, or ``swap`` (2005)."""
+    attempted: int
+    """Pages that were not where they were to be."""
+    moved_direct: int
+    moved_swap: int
+    """Pages that went to swap, or back to their file, to come back where they are wanted."""
+    stayed: tuple[int, ...]
+    """Pages by mm.WhyStayed."""
+    passes: int
+    waits: int
+    """For locks, and for writes to end."""
+    result: int
+    """What the call returned: pages that did not move, or -1."""
+    errno: str
+    migrate_model_ns: int
+
+
+class Removal(NamedTuple):
+    """What became of a memory block that was to be taken offline: a row of hotplug.csv."""
+
+    time_ns: int
+    event: str
+    block: int
+    zone: str
+    result: str
+    """``offline`` or ``online``: its state afterwards."""
+    errno: str
+    reason: str
+    """Why it stayed; empty if it went."""
+    page: int
+    """pfn of the page that stopped it, -1 if none did."""
+    obstacles: int
+    """Pages that stand in the way, each by itself."""
+    pages_moved: int
+    pages_left: int
+    """Pages in use that were still there at the end."""
+    tries: int
+    offline_model_ns: int
+
+
 @dataclass(frozen=True)
 class TrialRecord:
     """What a trial leaves behind for the metrics: counters, a census, the probes."""
@@ -213,7 +272,10 @@ class TrialRecord:
     notes: tuple[str, ...]
     max_page_order: int
     pageblock_order: int
+    memory_block_size: int
     old_types: int | None
     """In the kernels of 2005 the number of types of the placement policy, else None."""
+    migrations: tuple[Migration, ...] = ()
+    removals: tuple[Removal, ...] = ()
     grouped: bool = False
     """In these kernels: that policy groups by mobility and can reserve pageblocks (HighAtomic)."""

@@ -11,6 +11,7 @@ from memsim.kernels.events import (
     SKIPPED,
     Batch,
     alloc_context,
+    count_access,
     is_resident,
     is_skipped,
     let_go,
@@ -92,6 +93,8 @@ def run_batch(
             if entry < 0 and pfn >= 0:
                 fault_in(m, int(b.handle[i]), entry, pfn, op & OP_WRITE)
         b.pfn[i] = pfn
+        if op & (OP_FREE | OP_TOUCH) == OP_TOUCH and pfn >= 0:
+            count_access(m, rows, int(b.request[i]) * REQUEST_FIELDS, cpu, pfn)
         i += 1
         if int(m.system[S_STALL]) and fall_behind(m, rows, int(b.request[i - 1]) * REQUEST_FIELDS):
             return i

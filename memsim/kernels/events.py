@@ -11,14 +11,20 @@ from memsim.kernels._jit import helper, inline, prefetch
 from memsim.kernels.buddy import pcp_allowed_order, prefetch_block
 from memsim.kernels.layout import (
     GONE,
+    R_ACCESS_PS,
+    R_ACCESSES,
     R_FLAGS,
     R_HIGHEST_ZONE,
     R_MIGRATETYPE,
     R_NODE,
     R_NODEMASK,
+    R_REMOTE_ACCESSES,
     REQ_HUGE_FAULT,
     REQ_THISNODE,
+    Z_NODE,
     Mem,
+    page_zone,
+    zone_get,
 )
 from memsim.kernels.page_alloc import (
     WOULD_RECLAIM,
@@ -185,6 +191,16 @@ def touch(m: Mem, b: Batch, i: int) -> int:
     touch_resident(m, pfn, int(b.op[i]) & OP_WRITE)
     b.status[i] = TOUCHED
     return pfn
+
+
+@inline
+def count_access(m: Mem, rows: NDArray[np.int64], at: int, cpu: int, pfn: int) -> None:
+    """Count an access of a request row (its fields begin at ``at``), and what it cost."""
+    home = int(m.cpu_node[cpu])
+    node = zone_get(m, page_zone(m, pfn), Z_NODE)
+    rows[at + R_ACCESSES] += 1
+    rows[at + R_REMOTE_ACCESSES] += 1 if node != home else 0
+    rows[at + R_ACCESS_PS] += m.access_ps[home * m.nr_nodes + node]
 
 
 @helper

@@ -188,7 +188,9 @@ R_NODE = 4
 R_NODEMASK = 5
 R_WAITERS, R_WAITED = 6, 7
 """Processes that wait for such requests, and what they have waited since anybody took note."""
-REQUEST_FIELDS = 8
+R_ACCESSES, R_REMOTE_ACCESSES, R_ACCESS_PS = 8, 9, 10
+"""Accesses (OP_TOUCH), those to another node's memory, and what all cost (picoseconds)."""
+REQUEST_FIELDS = 11
 
 REQ_HIGH = 1
 REQ_ATOMIC = 2
@@ -294,6 +296,8 @@ class Mem(NamedTuple):
     """((L + 1) * NODE_FIELDS,)"""
     system: NDArray[np.int64]
     """(SYSTEM_FIELDS,)"""
+    access_ps: NDArray[np.int64]
+    """(L * L,) picoseconds that a CPU of one node takes to access memory of another."""
     nr_pages: int
     """N, a multiple of 1024."""
     nr_cpus: int

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from memsim.kernels import layout as L
 from memsim.kernels import system as S
 from memsim.kernels.compaction_skip import NEVER_SCANNED
-from memsim.memory.setup import MachineSetup, Pressure
+from memsim.memory.setup import MachineSetup, Pressure, access_costs
 from memsim.mm import PAGE_SIZE, PAGEBLOCK_ORDER, Wmark
 from memsim.scenario.machine import Machine, Swap
 
@@ -41,6 +41,7 @@ def pressure_of(machine: Machine) -> Pressure:
         seek_ns=costs.seek,
         scan_ns=costs.scan,
         reclaim_ns=costs.reclaim,
+        access_ns=costs.access,
         migrate_ns=costs.page_copy + costs.page_bookkeeping,
     )
 
@@ -60,6 +61,7 @@ def pressure_arrays(setup: MachineSetup, nr_pages: int) -> dict[str, Any]:
         "isolated": np.zeros((2 + len(setup.zonelists)) * L.ISOLATED_PAGES, np.int32),
         "nodes": _node_rows(len(setup.zonelists), first_look),
         "system": _system_row(setup, first_look),
+        "access_ps": access_costs(setup),
     }
 
 

@@ -46,7 +46,7 @@ def request_row(request: Request, tables: PolicyTables, mechanism: Mechanism) ->
     nodes = -1 if request.nodes is None else sum(1 << n for n in request.nodes)
     preferred = -1 if request.preferred is None else request.preferred
     old = mechanism == "linux-2.6.14"
-    return [
+    fields = [
         int(tables.type_of_request[3 * request.use + mobility]),
         _page_state(request, old),
         int(gfp_zone_2005(request) if old else gfp_zone(request.gfp)),
@@ -54,8 +54,8 @@ def request_row(request: Request, tables: PolicyTables, mechanism: Mechanism) ->
         preferred,
         nodes,
         request.waiters,
-        0,
     ]
+    return fields + [0] * (L.REQUEST_FIELDS - len(fields))
 
 
 def _page_state(request: Request, old: bool) -> int:

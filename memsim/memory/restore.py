@@ -12,12 +12,14 @@ from memsim.memory import Memory
 from memsim.memory.before import mark_before
 from memsim.memory.setup import MachineSetup, Pressure, ZoneSetup
 from memsim.mm import (
+    LOCAL_DISTANCE,
     MAX_NR_ZONES,
     MAX_ORDER_NR_PAGES,
     MAX_PAGE_ORDER,
     MIGRATE_PCPTYPES,
     PAGEBLOCK_NR_PAGES,
     PAGEBLOCK_ORDER,
+    REMOTE_DISTANCE,
     Migratetype,
     ZoneType,
 )
@@ -26,8 +28,6 @@ from memsim.mm_init.watermarks import calculate_normal_threshold
 from memsim.mm_init.zonelists import build_zonelists
 from memsim.traces.capture import CaptureCompaction, CaptureState, CaptureZone
 
-LOCAL_DISTANCE = 10
-REMOTE_DISTANCE = 20
 MAX_PCP_BATCH = 63
 """zone_batchsize gives no more with pages of 4 KiB."""
 

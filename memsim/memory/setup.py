@@ -12,6 +12,7 @@ from memsim.kernels import layout as L
 from memsim.kernels.linux_2_6_14.pcp import NR_LISTS
 from memsim.mm import (
     DEF_PRIORITY,
+    LOCAL_DISTANCE,
     MAX_ORDER_NR_PAGES,
     MAX_PAGE_ORDER,
     MIGRATE_PCPTYPES,
@@ -19,6 +20,7 @@ from memsim.mm import (
     NR_PCP_LISTS,
     PAGEBLOCK_NR_PAGES,
     PAGEBLOCK_ORDER,
+    REMOTE_DISTANCE,
     ZONE_NAMES,
     ZONE_NAMES_2005,
     ZoneType,
@@ -95,6 +97,8 @@ class Pressure:
     migrate_ns: int = 1_100
     slab_objects: int = 20
     """Objects on a page of reclaimable slab."""
+    access_ns: int = 100
+    """An access to memory of the CPU's own node."""
     shared_cpu: bool = False
     """kswapd and kcompactd share the requesters' only CPU: a request waits until they sleep."""
 
@@ -109,12 +113,25 @@ class MachineSetup:
     cpu_node: tuple[int, ...]
     hotpluggable: tuple[tuple[int, int], ...] = ()
     """Half-open pfn ranges that are meant to be removed."""
+    distances: tuple[tuple[int, ...], ...] = ()
+    """Between nodes, as numactl --hardware prints them; empty: 10 and 20."""
     mechanism: Mechanism = "linux-6.1"
     max_page_order: int = MAX_PAGE_ORDER
     pageblock_order: int = PAGEBLOCK_ORDER
     pressure: Pressure | None = None
     """How reclaim, swap and compaction behave; None: a request that would reclaim just fails, as
     where a trace holds what the kernel's own reclaim did."""
+
+
+def access_costs(setup: MachineSetup) -> NDArray[np.int64]:
+    """Return what accesses cost by the nodes of CPU and memory, flat (L * L,), in picoseconds."""
+    nodes = len(setup.zonelists)
+    distances = np.full((nodes, nodes), REMOTE_DISTANCE)
+    np.fill_diagonal(distances, LOCAL_DISTANCE)
+    if setup.distances:
+        distances = np.array(setup.distances)
+    local_ns = (setup.pressure or Pressure()).access_ns
+    return (distances.astype(np.int64) * local_ns * 1000 // LOCAL_DISTANCE).reshape(-1)
 
 
 def zone_rows(zones: Sequence[ZoneSetup]) -> NDArray[np.int64]:

@@ -35,6 +35,8 @@ def start(
     folder without a start state.
     """
     memory = _at_rest(machine, profile, cmdline, tables, directory)
+    if machine.nodes:
+        memory.setup = replace(memory.setup, distances=machine.distance_matrix)
     put_under_pressure(memory, replace(pressure_of(machine), lumpy=PROFILES[profile].lumpy))
     return memory
 
@@ -44,7 +46,10 @@ def put_under_pressure(memory: Memory, pressure: Pressure) -> None:
     memory.setup = replace(memory.setup, pressure=pressure)
     arrays = pressure_arrays(memory.setup, memory.nr_pages)
     memory.mem = memory.mem._replace(
-        swap_map=arrays["swap_map"], nodes=arrays["nodes"], system=arrays["system"]
+        swap_map=arrays["swap_map"],
+        nodes=arrays["nodes"],
+        system=arrays["system"],
+        access_ps=arrays["access_ps"],
     )
 
 

@@ -20,6 +20,11 @@ COLUMNS = (
         better="higher",
     ),
     Column("free_blocks", "blocks", "of these, without any allocated page", better="higher"),
+    Column("blocks_tried", "blocks", "memory blocks that were to be taken offline"),
+    Column("blocks_removed", "blocks", "of these, taken offline", better="higher"),
+    Column("removed_bytes", "bytes", "memory that was taken offline", better="higher"),
+    Column("pages_moved", "pages", "pages migrated out of blocks that were to go"),
+    Column("model_ns", "ns", "simulated time that removals took", better="lower"),
 )
 
 
@@ -33,4 +38,21 @@ def measure(record: TrialRecord) -> dict[str, int | float | None]:
         "removable_blocks": blocks.removable,
         "free_blocks": blocks.free,
     }
-    return {"hotpluggable_pages": total, **{k: n if total else None for k, n in found.items()}}
+    return {
+        "hotpluggable_pages": total,
+        **{k: n if total else None for k, n in found.items()},
+        **_removals(record),
+    }
+
+
+def _removals(record: TrialRecord) -> dict[str, int | float | None]:
+    tried = [block for block in record.removals if block.result != "online" or block.reason]
+    gone = sum(block.result == "offline" for block in tried)
+    found = {
+        "blocks_tried": len(tried),
+        "blocks_removed": gone,
+        "removed_bytes": gone * record.memory_block_size,
+        "pages_moved": sum(block.pages_moved for block in tried),
+        "model_ns": sum(block.offline_model_ns for block in tried),
+    }
+    return {name: value if tried else None for name, value in found.items()}

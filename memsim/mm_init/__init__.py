@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from memsim.errors import InputError, Problem
-from memsim.mm import MAX_PFN, SECTION_PAGES, ZoneType
+from memsim.mm import LOCAL_DISTANCE, MAX_PFN, REMOTE_DISTANCE, SECTION_PAGES, ZoneType
 from memsim.mm_init import watermarks
 from memsim.mm_init.memblock import (
     QEMU_PC,
@@ -26,7 +26,6 @@ from memsim.mm_init.watermarks import ManagedZone, Watermarks, WatermarkState
 from memsim.mm_init.zonelists import Zonelists, build_zonelists
 from memsim.mm_init.zones import ZoneSpan, boot_zones, online_dimm, zone_for_pfn_range
 
-LOCAL_DISTANCE, REMOTE_DISTANCE = 10, 20
 _ZoneKey = tuple[int, ZoneType]
 
 

@@ -113,6 +113,16 @@ class Run:
         return self._table("oom")
 
     @cached_property
+    def migration(self) -> DataFrame:
+        """A row for each event that was to move pages of a workload."""
+        return self._table("migration")
+
+    @cached_property
+    def hotplug(self) -> DataFrame:
+        """A row for each memory block that was to be taken away, or brought back."""
+        return self._table("hotplug")
+
+    @cached_property
     def vmstat(self) -> DataFrame:
         """A row for each counter of each trial."""
         return self._table("vmstat")
@@ -281,6 +291,8 @@ def files_of(scenario: Scenario, finished: tables.Finished) -> dict[str, bytes]:
     makers = {
         "high_order": tables.high_order_table,
         "oom": tables.oom_table,
+        "migration": tables.migration_table,
+        "hotplug": tables.hotplug_table,
         "vmstat": tables.vmstat_table,
     }
     for name in LARGE_TABLES:

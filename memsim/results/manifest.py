@@ -24,7 +24,7 @@ from memsim.scenario.content import sources_digest
 AGAIN = "memsim run --force writes it again"
 WRITTEN, SOURCE, TRIALS_TABLE = "scenario.json", "scenario.yaml", "trials.csv"
 """The scenario as it was understood, with machine file and overrides; and as it was written."""
-LARGE_TABLES = ("high_order", "oom", "vmstat")
+LARGE_TABLES = ("high_order", "oom", "migration", "hotplug", "vmstat")
 """Parquet in a sweep, a scenario with axes; else CSV."""
 LIBRARIES = ("numba", "numpy", "pyarrow", "pydantic", "scipy")
 

@@ -18,8 +18,9 @@ import numpy as np
 
 from memsim import plugins
 from memsim.errors import visible
+from memsim.mm import WhyStayed
 from memsim.scenario import Trial
-from memsim.schema import Column
+from memsim.schema import Column, Migration
 from memsim.simulate import TrialResult
 from memsim.simulate.probes import REASONS
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 Value = int | float | str | None
 Finished = Sequence[tuple[Trial, TrialResult]]
-TableName = Literal["trials", "high_order", "oom", "vmstat", "timeline"]
+TableName = Literal["trials", "high_order", "oom", "migration", "hotplug", "vmstat", "timeline"]
 TABLES: tuple[TableName, ...] = get_args(TableName)
 
 POLICY = Column("policy", "", "name of the policy under trial", dtype="str")
@@ -67,6 +68,40 @@ OOM = (
     Column("victim", "", "workload that was killed", dtype="str"),
     Column("pages_freed", "pages", "its pages in memory", better="neither"),
     Column("swap_freed", "pages", "its pages in swap only"),
+)
+EVENT = Column("event", "", "what happened: the event's name, or what it does", dtype="str")
+MIGRATION = (
+    TIME,
+    EVENT,
+    Column("workload", "", "whose pages were to move", dtype="str"),
+    Column("mode", "", "direct or swap", dtype="str"),
+    Column("attempted", "pages", "pages that were not where they were to be"),
+    Column("moved_direct", "pages", "pages that were copied to their new place", better="higher"),
+    Column("moved_swap", "pages", "pages that went to swap, or back to their file"),
+    *(
+        Column(f"stayed_{why.name.lower()}", "pages", "pages that stayed so", better="lower")
+        for why in WhyStayed
+    ),
+    Column("passes", "1", "passes over the pages", better="lower"),
+    Column("waits", "1", "waits for locks and for writes to end", better="lower"),
+    Column("result", "pages", "what the call returned: pages that did not move, -1 for an error"),
+    Column("errno", "", "name of the error", dtype="str"),
+    Column("migrate_model_ns", "ns", "simulated time that it took", better="lower"),
+)
+HOTPLUG = (
+    TIME,
+    EVENT,
+    Column("block", "", "number of the memory block"),
+    ZONE,
+    Column("result", "", "its state afterwards: online or offline", dtype="str"),
+    Column("errno", "", "name of the error", dtype="str"),
+    Column("reason", "", "why it stayed", dtype="str"),
+    Column("page", "", "pfn of the page that stopped it, -1: none did"),
+    Column("obstacles", "pages", "pages that stand in the way, each by itself", better="lower"),
+    Column("pages_moved", "pages", "pages that were migrated out of it"),
+    Column("pages_left", "pages", "pages in use at the end", better="lower"),
+    Column("tries", "1", "passes over the block", better="lower"),
+    Column("offline_model_ns", "ns", "simulated time that it took", better="lower"),
 )
 VMSTAT = (
     ZONE,
@@ -185,6 +220,8 @@ def declared(
         "trials": (*STATUS, *named),
         "high_order": HIGH_ORDER,
         "oom": OOM,
+        "migration": MIGRATION,
+        "hotplug": HOTPLUG,
         "vmstat": VMSTAT,
         "timeline": TIMELINE,
     }
@@ -216,6 +253,24 @@ def oom_table(finished: Finished) -> Table:
     """One row for each OOM kill of each trial."""
     rows = [(*key, *kill) for key, result in _keyed(finished) for kill in result.oom]
     return Table(declared("oom", _axes(finished), {}), tuple(rows))
+
+
+def migration_table(finished: Finished) -> Table:
+    """One row for each event of each trial that was to move a workload's pages."""
+    at = Migration._fields.index("stayed")
+    rows = []
+    for key, result in _keyed(finished):
+        for moved in result.migrations:
+            cells: list[Any] = [*moved]
+            cells[at : at + 1] = moved.stayed
+            rows.append((*key, *cells))
+    return Table(declared("migration", _axes(finished), {}), tuple(rows))
+
+
+def hotplug_table(finished: Finished) -> Table:
+    """One row for each memory block of each trial that was to go, or to come back."""
+    rows = [(*key, *block) for key, result in _keyed(finished) for block in result.removals]
+    return Table(declared("hotplug", _axes(finished), {}), tuple(rows))
 
 
 def vmstat_table(finished: Finished) -> Table:

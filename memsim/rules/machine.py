@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from memsim.mm import MAX_PFN, PAGE_SIZE
+from memsim.mm import LOCAL_DISTANCE, MAX_PFN, PAGE_SIZE
 from memsim.rules.findings import Finding
-from memsim.scenario.machine import LOCAL_DISTANCE, MAX_ORDERS, SECTION_BYTES, Machine
+from memsim.scenario.machine import MAX_ORDERS, SECTION_BYTES, Machine
 from memsim.scenario.paths import Loc
 from memsim.units import format_bytes
 

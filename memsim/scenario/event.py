@@ -9,14 +9,37 @@ from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema, m
 from memsim.errors import suggest
 from memsim.mm import GFP_NAMES, NR_ORDERS, PAGE_SHIFT, gfp_from_text
 from memsim.scenario.machine import Model
-from memsim.units import Duration, HintedError, IntSet, describe
+from memsim.units import Duration, HintedError, IntSet, NodeSet, Share, describe
 
-EVENTS = ("probe", "high_alloc", "compact_memory")
-LATER_EVENTS = ("migrate_pages", "offline")
+REPEATED = {"every", "until", "name"}
+OF_2005 = {"mode", "code", "target_full"}
 KEYS = {
     "probe": {"every", "until", "orders", "attempts", "gfp", "hold", "node", "until_failure"},
     "high_alloc": {"every", "orders", "attempts", "gfp", "node", "passes", "name"},
     "compact_memory": {"every", "until"},
+    "migrate_pages": {*REPEATED, *OF_2005, "workload", "from", "to", "move_all"},
+    "move_pages": {*REPEATED, *OF_2005, "workload", "to", "move_all"},
+    "mbind": {*REPEATED, "workload", "to", "move_all", "strict"},
+    "pin": {"workload", "share", "term", "name"},
+    "unpin": {"workload", "name"},
+    "offline": {"name", "node", "blocks", "order", "timeout"},
+    "online": {"name", "node", "blocks", "zone"},
+}
+EVENTS = tuple(KEYS)
+NEEDS = {
+    "probe": ("orders",),
+    "high_alloc": ("orders",),
+    "migrate_pages": ("workload", "from", "to"),
+    "move_pages": ("workload", "to"),
+    "mbind": ("workload", "to"),
+    "pin": ("workload",),
+    "unpin": ("workload",),
+}
+EXAMPLES = {
+    "orders": "orders: [3, 9]",
+    "workload": "workload: db",
+    "from": "from: [1]",
+    "to": "to: [0]",
 }
 """Which keys go with an event, besides ``do`` and ``at``."""
 TENTH = 100_000_000
@@ -24,8 +47,6 @@ TENTH = 100_000_000
 
 
 def _do(text: str) -> str:
-    if text in LATER_EVENTS:
-        raise HintedError(f"event {describe(text)} is not in this version", suggest("", EVENTS))
     if text not in EVENTS:
         raise HintedError(f"there is no event {describe(text)}", suggest(text, EVENTS))
     return text
@@ -75,6 +96,9 @@ class Event(Model):
     once unless they are held; ``until_failure`` ends an order's attempts with the first failure.
     ``high_alloc`` is the high-order test of 2005: one attempt each
     ``every``, what was got is held to the end of the pass. ``compact_memory`` compacts all zones.
+    ``migrate_pages``, ``move_pages`` and ``mbind`` move the pages of a workload as these system
+    calls do, ``pin`` and ``unpin`` give its pages references that keep them where they are;
+    ``offline`` and ``online`` take away memory blocks and bring them back.
     """
 
     do: Annotated[
@@ -91,13 +115,31 @@ class Event(Model):
     node: int | None = Field(None, ge=0)
     passes: int = Field(1, ge=1, le=100)
     name: Name | None = None
+    workload: Name | None = None
+    from_: NodeSet = Field((), alias="from")
+    to: NodeSet = ()
+    mode: Literal["direct", "swap"] = "direct"
+    code: Literal["v1", "linux-2.6.16"] = "v1"
+    target_full: Literal["swap", "enomem", "other_node"] = "swap"
+    move_all: bool = False
+    strict: bool = False
+    share: Share = 1.0
+    term: Literal["short", "long"] = "long"
+    blocks: IntSet = ()
+    order: Literal["low-to-high", "high-to-low"] = "low-to-high"
+    timeout: Annotated[Duration, AfterValidator(positive)] = 120 * 10**9
+    zone: Literal["auto", "kernel", "movable"] = "auto"
 
     @model_validator(mode="after")
     def _keys(self) -> Event:
-        for key in sorted(self.model_fields_set - KEYS[self.do] - {"do", "at"}):
+        given = {"from" if key == "from_" else key for key in self.model_fields_set}
+        for key in sorted(given - KEYS[self.do] - {"do", "at"}):
             raise HintedError(f'"{key}" does not go with {self.do}', suggest(key, KEYS[self.do]))
-        if "orders" in KEYS[self.do] and not self.orders:
-            raise HintedError('missing key "orders"', "for example orders: [3, 9]")
+        for key in NEEDS.get(self.do, ()):
+            if not getattr(self, "from_" if key == "from" else key):
+                raise HintedError(f'missing key "{key}"', f"for example {EXAMPLES[key]}")
+        if self.do in {"offline", "online"} and ("node" in given) == ("blocks" in given):
+            raise HintedError('expected either "node" or "blocks"', "for example node: 1")
         if self.do == "probe" and self.attempts == "auto":
             raise ValueError('"attempts: auto" goes with high_alloc')
         if self.hold and self.until_failure:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from memsim.errors import suggest
-from memsim.mm import PAGE_SIZE, SECTION_PAGES
+from memsim.mm import LOCAL_DISTANCE, PAGE_SIZE, REMOTE_DISTANCE, SECTION_PAGES
 from memsim.profiles import PROFILES, Arch
 from memsim.scenario.content import canonical_json
 from memsim.units import Bytes, Duration, HintedError, InputPath, IntSet, describe
@@ -20,7 +20,6 @@ SECTION_BYTES: dict[Arch, int] = {
 }
 MAX_ORDERS: dict[Arch, tuple[int, ...]] = {"x86-64": (11,), "i386": (11,), "ppc64": (11, 12, 13)}
 """MAX_ORDER, the order that is just too large, in the kernels of an architecture."""
-LOCAL_DISTANCE, REMOTE_DISTANCE = 10, 20
 
 
 def _profile(text: str) -> str:
@@ -113,6 +112,8 @@ class Costs(Model):
     file_write: Duration = 80_000
     seek: Duration = 0
     """Before a page is read that does not go on with one of the last sequences of reads."""
+    access: Duration = 100
+    """An access to memory of the CPU's own node; others cost more as distances say."""
     tlb_flush: Duration = 1000
     tlb_flush_per_cpu: Duration = 200
 

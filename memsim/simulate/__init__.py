@@ -6,11 +6,10 @@ readers read.
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,33 +17,34 @@ from numpy.typing import NDArray
 from memsim import plugins
 from memsim.errors import TrialError
 from memsim.kernels import layout as L
-from memsim.kernels.placement import OPT_GROUPING, PolicyTables
-from memsim.memory import Memory
-from memsim.memory.start import kernel_of, start
+from memsim.kernels.placement import OPT_GROUPING
+from memsim.memory.start import start
 from memsim.memory.waiting import take_waits
 from memsim.metrics._validity import measure_all
 from memsim.mm import (
     ALLOC_FLAGS,
     FREE_FLAGS,
     OP_FREE,
-    PAGE_SIZE,
     PAGEBLOCK_ORDER,
 )
-from memsim.policies._validity import tables_of
-from memsim.scenario import Trial, WorkloadSpec
-from memsim.schema import Outcome, Request, Stream, TrialRecord
+from memsim.scenario import Trial
+from memsim.schema import Migration, Outcome, Removal, Request, Stream, TrialRecord
 from memsim.simulate.interleave import Agenda, Interleaved
 from memsim.simulate.oom import OomKill, OomKiller
+from memsim.simulate.plan import (
+    cpus_of_nodes,
+    machine_notes,
+    order_of,
+    plan_streams,
+    tables_of_trial,
+)
 from memsim.simulate.probes import (
     ProbeTally,
     compactions,
-    event_streams,
     gfp_text,
     probes_of,
     tally,
 )
-from memsim.workloads import Context
-from memsim.workloads._validity import stream_of
 
 COMPACT, SAMPLE = range(2)
 """Why a trial pauses: before the events of an instant, or after them."""
@@ -76,6 +76,8 @@ class TrialResult:
     high_order: tuple[ProbeTally, ...] = ()
     timeline: tuple[Sample, ...] = ()
     oom: tuple[OomKill, ...] = ()
+    migrations: tuple[Migration, ...] = ()
+    removals: tuple[Removal, ...] = ()
     notes: tuple[str, ...] = ()
     events: int = 0
     """Requests and frees that were carried out."""
@@ -142,17 +144,18 @@ class _Run:
             scenario.machine,
             trial.profile,
             trial.spec.kernel,
-            _tables(trial),
+            tables_of_trial(trial),
             scenario.directory,
         )
         old = self.memory.setup.mechanism == "linux-2.6.14"
         types = getattr(plugins.model_of("policies", trial.spec.placement), "TYPES", ())
         self.old_types = len(types) if old else None
         self.grouped = bool(self.memory.tables.options[OPT_GROUPING])
-        self.memory_block_order = _order_of(scenario.machine.memory_block_size)
-        self.cpus = _cpus_of_nodes(trial, self.memory)
-        self.names, self.streams = self._plan(trial)
-        self.notes = _machine_notes(trial) + tuple(
+        self.memory_block_size = scenario.machine.memory_block_size
+        self.memory_block_order = order_of(self.memory_block_size)
+        self.cpus = cpus_of_nodes(trial, self.memory)
+        self.names, self.streams = plan_streams(trial, self.memory.setup.zones, self.cpus)
+        self.notes = machine_notes(trial) + tuple(
             note for stream in self.streams for note in stream.notes
         )
         self._admit()
@@ -170,29 +173,6 @@ class _Run:
         self.agenda = Agenda(self.streams)
         self.at_once = FEW_EVENTS
 
-    def _plan(self, trial: Trial) -> tuple[list[str], list[Stream]]:
-        scenario = trial.scenario
-        # By name, not as written: a trial's name does not know the order of its workloads.
-        names = sorted(scenario.workloads)
-        streams = [self._workload_stream(trial, name, scenario.workloads[name]) for name in names]
-        memory = sum(zone.managed for zone in self.memory.setup.zones) * PAGE_SIZE
-        phases, attempts = event_streams(scenario.events, scenario.duration, self.cpus, memory)
-        return names + phases, streams + attempts
-
-    def _workload_stream(self, trial: Trial, name: str, spec: WorkloadSpec) -> Stream:
-        pages: dict[int, int] = {}
-        for zone in self.memory.setup.zones:
-            pages[zone.node] = pages.get(zone.node, 0) + zone.present
-        context = Context(
-            name=name,
-            duration_ns=trial.scenario.duration,
-            rng=generator(trial.seed, name),
-            cpus=self.cpus,
-            pages=pages,
-            directory=trial.scenario.directory,
-        )
-        return stream_of(spec.kind, plugins.build("workloads", spec.kind, spec.params), context)
-
     def _admit(self) -> None:
         """Give the streams their places among the machine's requests and handles."""
         counts = [len(stream.requests) for stream in self.streams]
@@ -209,6 +189,8 @@ class _Run:
             self.memory.add_requests([replace(r, waiters=waiters) for r in stream.requests])
         self.memory.add_handles(sum(handles))
         for first, stream in zip(self.first_handle, self.streams, strict=True):
+            if stream.traits is not None:
+                self.memory.mem.traits[first : first + stream.handles] = stream.traits
             if stream.before is not None:
                 self.memory.hold(int(first) + stream.handles - stream.before.handles, stream.before)
 
@@ -355,40 +337,8 @@ class _Run:
             probe_phases=tuple(self.names[i] for i in observed),
             notes=self.notes,
             max_page_order=self.memory.setup.max_page_order,
+            memory_block_size=self.memory_block_size,
             pageblock_order=self.memory.setup.pageblock_order,
             old_types=self.old_types,
             grouped=self.grouped,
         )
-
-
-def generator(seed: int, name: str) -> np.random.Generator:
-    """Return the random numbers of one workload: they depend on the seed and its name only."""
-    words: NDArray[Any] = np.frombuffer(hashlib.sha256(name.encode()).digest(), ">u4")
-    sequence = np.random.SeedSequence([seed, *words.tolist()])
-    return np.random.Generator(np.random.PCG64(sequence))
-
-
-def _order_of(size: int) -> int:
-    return (size // PAGE_SIZE - 1).bit_length()
-
-
-def _tables(trial: Trial) -> PolicyTables:
-    name = trial.spec.placement
-    kernel = kernel_of(trial.scenario.machine, trial.profile)
-    return tables_of(name, plugins.build("policies", name, trial.spec.options), kernel)
-
-
-def _cpus_of_nodes(trial: Trial, memory: Memory) -> dict[int, tuple[int, ...]]:
-    if trial.scenario.machine.nodes:
-        return {node.id: node.cpus for node in trial.scenario.machine.nodes}
-    cpu_node = memory.setup.cpu_node
-    return {
-        node: tuple(cpu for cpu, home in enumerate(cpu_node) if home == node)
-        for node in range(len(memory.setup.zonelists))
-    }
-
-
-def _machine_notes(trial: Trial) -> tuple[str, ...]:
-    if trial.scenario.machine.from_ is None or not trial.spec.cmdline:
-        return ()
-    return (f"policy {trial.policy}: a machine taken from a capture keeps its own command line",)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,16 @@ class Lives(NamedTuple):
 
     born: Longs
     dies: Longs
+
+
+class More(Protocol):
+    """What processes do besides: events that come and go with them."""
+
+    def edges(self) -> tuple[Longs, NDArray[np.float64]]:
+        """Return instants, and by how much the rate of events (per ns) changes there."""
+
+    def between(self, begin: int, until: int) -> AllocBatch:
+        """Return the events of a window, in no order of time."""
 
 
 class Processes:
@@ -80,10 +90,11 @@ class Processes:
         """How many handles the processes use together."""
         return int(self.held.sum()) + self.arguments * len(self.born)
 
-    def parts(self) -> Iterator[tuple[int, AllocBatch]]:
-        """Yield the events in parts for ``in_order``."""
-        for begin, until in pairwise(self.edges()):
-            yield until, self.between(begin, until)
+    def parts(self, more: More | None = None) -> Iterator[tuple[int, AllocBatch]]:
+        """Yield the events, and those of ``more``, in parts for ``in_order``."""
+        for begin, until in pairwise(self.edges(more)):
+            mine = self.between(begin, until)
+            yield until, mine if more is None else joined([mine, more.between(begin, until)])
 
     def between(self, begin: int, until: int) -> AllocBatch:
         """Return the events of a window, in no order of time; some may lie a little later."""
@@ -98,7 +109,7 @@ class Processes:
         No page is huge. The events are in no order of time, and many lie later than the window.
         """
         born = np.flatnonzero((self.born >= begin) & (self.born < until))
-        who, number = _ranges(np.zeros_like(born), self.touched[born])
+        who, number = ranges(np.zeros_like(born), self.touched[born])
         who = born[who]
         page = (self.rng.random(len(who)) * number).astype(np.int64)
         time = spaced(number, max(self.pages, 1), self.born[who], self.grow_ns, self.rng)
@@ -115,7 +126,7 @@ class Processes:
         pages: Longs = rounding((instant - self.born) * self.rate).clip(0, self.pages)
         return pages.astype(np.int64)
 
-    def edges(self) -> Longs:
+    def edges(self, more: More | None = None) -> Longs:
         """Cut the trial into windows of about WINDOW_EVENTS events each."""
         grown = self.born + (self.touched / max(self.rate, 1e-9)).astype(np.int64)
         gone = self.dies + self.held * TEARDOWN_NS // MMU_GATHER_PAGES
@@ -123,6 +134,10 @@ class Processes:
         faulting = np.full(len(self.born), self.rate)
         instant = np.concatenate([[0], self.born, grown, self.dies, gone])
         change = np.concatenate([[0.0], faulting, -faulting, freeing, -freeing])
+        if more is not None:
+            instants, changes = more.edges()
+            instant = np.concatenate([instant, instants])
+            change = np.concatenate([change, changes])
         order = np.argsort(instant, kind="stable")
         instant, slope = instant[order], np.cumsum(change[order]).clip(min=0)
         planned = np.concatenate([[0], np.cumsum(slope[:-1] * np.diff(instant))])
@@ -156,7 +171,7 @@ class Processes:
             np.minimum(self._pages_before(np.full_like(self.born, t), np.ceil), self.touched)
             for t in (begin, until)
         )
-        who, page = _ranges(first, stop)
+        who, page = ranges(first, stop)
         time = spaced(page, max(self.pages, 1), self.born[who], self.grow_ns, self.rng)
         area = page >> PAGEBLOCK_ORDER
         huge, place = self.huge[who, area], self.place[who, area]
@@ -192,7 +207,7 @@ class Processes:
             np.minimum(group.clip(0, groups) * MMU_GATHER_PAGES, self.held)
             for group in (first, stop)
         )
-        who, number = _ranges(first, stop)
+        who, number = ranges(first, stop)
         time = self.dies[who] + number // MMU_GATHER_PAGES * TEARDOWN_NS
         area = np.minimum(number >> PAGEBLOCK_ORDER, self.huge.shape[1] - 1)
         huge = self.huge[who, area] & (number < self.touched[who])
@@ -204,7 +219,7 @@ class Processes:
         return events(time[rows], order[rows] | OP_FREE, 0, cpu, handle)
 
 
-def _ranges(first: Longs, stop: Longs) -> tuple[Longs, Longs]:
+def ranges(first: Longs, stop: Longs) -> tuple[Longs, Longs]:
     """Return (owner, number) of each number of each owner's half-open range."""
     length = stop - first
     owner = np.repeat(np.arange(len(first)), length)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pydantic import Field, model_validator
 
-from memsim.mm import PAGE_SIZE
+from memsim.mm import PAGE_SIZE, Use
 from memsim.schema import Stream
 from memsim.units import Bytes, Duration, Lifetime, NodeSet, Share
 from memsim.workloads import Context, WorkloadModel
 from memsim.workloads._mempolicy import Mempolicy
+from memsim.workloads._pins import Pinned, pins, shared_traits
 from memsim.workloads._places import draw_lifetimes, places
 from memsim.workloads._processes import Lives, Processes
 from memsim.workloads._timeline import SECOND, check_handles, in_order
+from memsim.workloads._touches import Touch, Touches
 
 
 class Workload(WorkloadModel):
@@ -49,6 +53,14 @@ class Workload(WorkloadModel):
     thp: Share = Field(
         0.0, description="Share of the aligned 2 MiB ranges that are faulted in as one huge page."
     )
+    touch: Touch | None = Field(
+        None, description="How it comes back to its memory; without it, it does not."
+    )
+    pinned: Pinned | None = Field(
+        None, description="Pages with references that keep them where they are (vfio, RDMA)."
+    )
+    mlocked: bool = Field(False, description="All its memory is locked (mlockall).")
+    shared: Share = Field(0.0, description="Share of its pages that other processes map too.")
     mem: Mempolicy = Field(
         Mempolicy(),
         description="Memory policy: bind, preferred or interleave; without one, memory is local.",
@@ -81,14 +93,28 @@ class Workload(WorkloadModel):
             end_ns=ctx.duration_ns,
         )
         handles = check_handles(ctx.name, plan.handles)
-        requests = self.mem.requests(where.nodes)
+        requests = tuple(
+            replace(request, mlocked=self.mlocked and request.use == Use.ANON)
+            for request in self.mem.requests(where.nodes)
+        )
+        touches = None
+        if self.touch is not None:
+            later = places(ctx, self.touch.move_to or self.nodes)
+            touches = Touches(self.touch, plan, later, ctx.rng)
         return Stream(
             requests,
             handles,
-            in_order(plan.parts(), ctx.duration_ns),
+            in_order(plan.parts(touches), ctx.duration_ns),
             killable=True,
             oom_score_adj=self.oom_score_adj,
+            traits=shared_traits(self.shared, plan, ctx.rng) if self.shared else None,
+            pins=pins(self.pinned, plan, ctx.rng) if self.pinned else (),
         )
+
+    @property
+    def locked_bytes(self) -> int:
+        """All that it takes, if it locks it."""
+        return self.anon * self.count if self.mlocked else 0
 
     def _lives(self, ctx: Context) -> Lives:
         end = ctx.duration_ns if self.exit is None else min(self.exit, ctx.duration_ns)

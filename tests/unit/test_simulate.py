@@ -9,7 +9,8 @@ from memsim import plugins
 from memsim.errors import InputError
 from memsim.mm import GFP_NAMES, OP_FREE, WhyNot
 from memsim.scenario.event import Event
-from memsim.simulate import generator, simulate
+from memsim.simulate import simulate
+from memsim.simulate.plan import generator
 from memsim.simulate.probes import REASONS, event_streams, gfp_text
 
 

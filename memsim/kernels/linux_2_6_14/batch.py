@@ -12,6 +12,7 @@ from memsim.kernels.events import (
     TOUCHED,
     Batch,
     alloc_context,
+    count_access,
     is_resident,
     is_skipped,
     let_go,
@@ -109,6 +110,8 @@ def run_batch(
                 m.system[S_OOM] = 1
                 return i
         b.pfn[i] = pfn
+        if op & (OP_FREE | OP_TOUCH) == OP_TOUCH and pfn >= 0:
+            count_access(m, rows, at, int(b.cpu[i]), pfn)
         if int(m.system[S_STALL]) and fall_behind(m, rows, at):
             return i + 1
     return stop
