@@ -185,6 +185,28 @@ class WhyNot(IntEnum):
     """Reclaim is switched off."""
 
 
+class MigrateMode(IntEnum):
+    """How long a migration waits (enum migrate_mode)."""
+
+    ASYNC = 0
+    SYNC_LIGHT = 1
+    SYNC = 2
+
+
+class MigrateReason(IntEnum):
+    """Why pages are migrated (enum migrate_reason)."""
+
+    COMPACTION = 0
+    MEMORY_FAILURE = 1
+    MEMORY_HOTPLUG = 2
+    SYSCALL = 3
+    MEMPOLICY_MBIND = 4
+    NUMA_MISPLACED = 5
+    CONTIG_RANGE = 6
+    LONGTERM_PIN = 7
+    DEMOTION = 8
+
+
 class Use(IntEnum):
     """What an allocation is for; policies map it to a type (design: type_of_request)."""
 

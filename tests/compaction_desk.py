@@ -67,7 +67,7 @@ def machine(zones, runs: Runs, pressure=None, zonelist=None, types=None, log=Tru
     nodes = max(z.node for z in zones) + 1
     setup = MachineSetup(
         zones=tuple(zones),
-        zonelists=((order, order),) * nodes,
+        zonelists=tuple(_zonelists(zones, order, node) for node in range(nodes)),
         cpu_node=tuple(range(nodes)),
         pressure=pressure or Pressure(compaction_proactiveness=0),
     )
@@ -99,6 +99,11 @@ def machine(zones, runs: Runs, pressure=None, zonelist=None, types=None, log=Tru
         memory.keep_log(1 << 14)
     memory.check()
     return memory
+
+
+def _zonelists(zones, order, node):
+    own = tuple(z for z in order if zones[z].node == node)
+    return own + tuple(z for z in order if z not in own), own
 
 
 def _place(memory, heads):

@@ -8,8 +8,11 @@ from __future__ import annotations
 from memsim.kernels._jit import helper, inline
 from memsim.kernels.layout import (
     BUFFERS_AT_HAND,
+    ORDER_MASK,
+    ORDER_SHIFT,
     PAGE_ALLOCATED,
     PAGE_ISOLATED,
+    PAGE_LRU,
     PAGE_PINNED,
     PAGE_SWAPCACHE,
     PAGE_WRITEBACK,
@@ -17,7 +20,7 @@ from memsim.kernels.layout import (
     Mem,
     page_zone,
 )
-from memsim.kernels.lru import lru_add, lru_del
+from memsim.kernels.lru import lru_add, lru_del, lru_pages
 from memsim.kernels.page_alloc import count_page_state, free_pages
 from memsim.kernels.system import S_BUFFERS_LET_GO
 from memsim.kernels.trace_log import LOG_FREE, log_event
@@ -41,8 +44,8 @@ def putback_lru_page(m: Mem, pfn: int) -> None:
 
 @inline
 def free_traced(m: Mem, cpu: int, pfn: int) -> None:
-    """Free a single page that the kernel itself no longer needs."""
-    log_event(m, LOG_FREE, pfn, 0, 0)
+    """Free a block that the kernel itself no longer needs."""
+    log_event(m, LOG_FREE, pfn, (int(m.state[pfn]) & ORDER_MASK) >> ORDER_SHIFT, 0)
     free_pages(m, cpu, pfn)
 
 
@@ -51,6 +54,32 @@ def let_buffers_go(m: Mem, pfn: int) -> None:
     """Forget that a page of a file is pinned by its buffers."""
     m.swap_slot[pfn] = 0
     m.state[pfn] &= ~PAGE_PINNED
+
+
+@helper
+def move_page(m: Mem, cpu: int, source: int, target: int) -> None:
+    """Let an isolated block change places with an allocated one of its order, which it then frees.
+
+    Source: folio_migrate_mapping, folio_migrate_flags, remove_migration_ptes.
+    """
+    state = int(m.state[source])
+    pages = lru_pages(state)
+    m.state[target] = state & ~(TYPE_MASK | PAGE_ISOLATED) | int(m.state[target]) & TYPE_MASK
+    handle = int(m.rmap[source])
+    m.rmap[target] = handle
+    if int(m.page_table[handle]) == source + 1:
+        m.page_table[handle] = target + 1
+    if state & PAGE_SWAPCACHE:
+        m.swap_slot[target] = m.swap_slot[source]
+    count_page_state(m, page_zone(m, source), state, -pages)
+    count_page_state(m, page_zone(m, target), state, pages)
+    if state & PAGE_LRU:
+        for page in range(target + 1, target + pages):
+            m.state[page] |= PAGE_LRU
+        lru_add(m, target)
+    kept = TYPE_MASK | ORDER_MASK | PAGE_LRU | PAGE_ISOLATED
+    m.state[source] = state & kept | PAGE_ALLOCATED
+    free_traced(m, cpu, source)
 
 
 @helper
@@ -64,19 +93,7 @@ def migrate_page(m: Mem, cpu: int, source: int, target: int) -> bool:
     if int(m.swap_slot[source]) == BUFFERS_AT_HAND:
         m.system[S_BUFFERS_LET_GO] = 1
         let_buffers_go(m, source)
-    state = int(m.state[source])
-    if state & (PAGE_PINNED | PAGE_WRITEBACK):
+    if int(m.state[source]) & (PAGE_PINNED | PAGE_WRITEBACK):
         return False
-    m.state[target] = state & ~(TYPE_MASK | PAGE_ISOLATED) | int(m.state[target]) & TYPE_MASK
-    handle = int(m.rmap[source])
-    m.rmap[target] = handle
-    if int(m.page_table[handle]) == source + 1:
-        m.page_table[handle] = target + 1
-    if state & PAGE_SWAPCACHE:
-        m.swap_slot[target] = m.swap_slot[source]
-    count_page_state(m, page_zone(m, source), state, -1)
-    count_page_state(m, page_zone(m, target), state, 1)
-    lru_add(m, target)
-    m.state[source] = state & TYPE_MASK | PAGE_ALLOCATED
-    free_traced(m, cpu, source)
+    move_page(m, cpu, source, target)
     return True

@@ -144,7 +144,12 @@ S_COMPACT = 64
 S_READ_AT = 96
 """Where the last READ_SEQUENCES sequences of reads have come to on the device."""
 READ_SEQUENCES = 8
-SYSTEM_FIELDS = S_READ_AT + READ_SEQUENCES
+S_SPARE_HANDLE, S_SPARE_END = S_READ_AT + READ_SEQUENCES, S_READ_AT + READ_SEQUENCES + 1
+"""Handles that pieces of blocks may take which are split: the next one, and the end of them."""
+S_MIGRATION = S_SPARE_END + 1
+"""What the call of migrate_pages at hand has come to (migrate_pages.MIG_*)."""
+NR_MIGRATION_FIELDS = 6
+SYSTEM_FIELDS = S_MIGRATION + NR_MIGRATION_FIELDS
 PACE_NS = 5_000_000
 """So far streams may fall behind before the order of what follows is looked at again."""
 

@@ -10,8 +10,12 @@ LOG_FIELDS = 8
 drain order, migratetype; extfrag alloc_order, alloc_migratetype, fallback_order,
 fallback_migratetype, change_ownership."""
 LOG_ZONE_LOCKED, LOG_PCPU_DRAIN, LOG_EXTFRAG, LOG_FREE, LOG_STEP, LOG_COMPACTION = range(6)
+LOG_MIGRATE_PAGE, LOG_MIGRATE_PAGES = 6, 7
 """LOG_FREE: a page that the kernel itself freed (pfn, order). LOG_STEP: a step of the slow path
-(pfn is its STEP_* code). LOG_COMPACTION: compaction's own events (pfn begins the range)."""
+(pfn is its STEP_* code). LOG_COMPACTION: compaction's own events (pfn begins the range).
+LOG_MIGRATE_PAGE: an attempt to move a page (pfn; target or -1, pass, errno or 0, microseconds that
+the caller has spent so far). LOG_MIGRATE_PAGES: a call of migrate_pages (pages succeeded in place
+of the pfn; pages failed; huge pages succeeded, failed, split; reason + 16 * mode)."""
 (
     STEP_ENTER,
     STEP_WAKE,

@@ -90,6 +90,12 @@ SYSTEM_EVENTS = (
     "kcompactd_model_ns",
     "thp_fault_alloc",
     "thp_fault_fallback",
+    "thp_migration_success",
+    "thp_migration_fail",
+    "thp_migration_split",
+    "numa_pages_migrated",
+    "pgdemote_kswapd",
+    "pgdemote_direct",
 )
 (
     ALLOC_SUCCESS,
@@ -145,4 +151,10 @@ SYSTEM_EVENTS = (
     KCOMPACTD_MODEL_NS,
     THP_FAULT_ALLOC,
     THP_FAULT_FALLBACK,
+    THP_MIGRATION_SUCCESS,
+    THP_MIGRATION_FAIL,
+    THP_MIGRATION_SPLIT,
+    NUMA_PAGES_MIGRATED,
+    PGDEMOTE_KSWAPD,
+    PGDEMOTE_DIRECT,
 ) = range(len(SYSTEM_EVENTS))

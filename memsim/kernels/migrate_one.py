@@ -1,0 +1,183 @@
+"""One attempt to move a page: what has to be waited for, what forbids it, and the move.
+
+Source: unmap_and_move, move_to_new_folio, fallback_migrate_folio, mm/migrate.c, Linux 6.1.192
+(spec 8.4).
+
+Unlike Linux: nobody holds a page lock for longer than somebody else waits for it: as long as a
+read from the device takes.
+"""
+
+from __future__ import annotations
+
+from errno import EAGAIN, EBUSY, EINVAL, ENOMEM
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memsim.kernels._jit import helper, inline
+from memsim.kernels.compact_control import MIGRATE_ASYNC, MIGRATE_SYNC
+from memsim.kernels.daemons import carry_out_due
+from memsim.kernels.layout import (
+    BUFFERS_AT_HAND,
+    PAGE_DIRTY,
+    PAGE_ISOLATED,
+    PAGE_PINNED,
+    PAGE_WRITEBACK,
+    TRAIT_BUFFERS_IN_USE,
+    TRAIT_LOCKED,
+    TRAIT_NO_MIGRATE_OP,
+    TRAIT_RAMFS,
+    Mem,
+)
+from memsim.kernels.lru import lru_pages, page_holder
+from memsim.kernels.migrate import free_traced, let_buffers_go, move_page
+from memsim.kernels.migrate_target import alloc_migration_target
+from memsim.kernels.page_io import device_congested, write_page, writeback_entry, writes_end
+from memsim.kernels.placement import PolicyTables
+from memsim.kernels.system import (
+    S_BUFFERS_LET_GO,
+    S_FILE_READ_NS,
+    S_MIGRATE_NS,
+    S_NEXT_DUE,
+    S_STALL,
+    S_WRITEBACK_LENGTH,
+    book_stall,
+    clock,
+)
+from memsim.kernels.trace_log import LOG_MIGRATE_PAGE, log_event
+
+FORCE_FROM = 3
+"""The first pass (from 0) that waits for locks and writes."""
+
+
+@inline
+def catch_up(m: Mem, tables: PolicyTables) -> None:
+    """Let the daemons do what is due by now on the clock of whoever migrates."""
+    if int(m.system[S_NEXT_DUE]) <= clock(m):
+        carry_out_due(m, tables, clock(m))
+
+
+@helper
+def wait_until(m: Mem, tables: PolicyTables, time: int) -> None:
+    """Let whoever migrates wait until an instant; the world goes on meanwhile."""
+    if time > clock(m):
+        book_stall(m, time - clock(m))
+    catch_up(m, tables)
+
+
+@helper
+def write_ends(m: Mem, pfn: int) -> int:
+    """Return the instant at which the writing of a page ends."""
+    for position in range(int(m.system[S_WRITEBACK_LENGTH])):
+        at = writeback_entry(m, position)
+        if int(m.writeback[at]) == pfn:
+            return int(m.writeback[at + 1])
+    return clock(m)
+
+
+@inline
+def traits_of(m: Mem, pfn: int) -> int:
+    """Say what a page holds besides its state (TRAIT_*)."""
+    handle = page_holder(m, pfn)
+    return int(m.traits[handle]) if handle >= 0 else 0
+
+
+@helper
+def lock_page(m: Mem, tables: PolicyTables, pfn: int, mode: int, force: int) -> bool:
+    """Lock a page, waiting for the lock if that is allowed; say whether it is locked."""
+    traits = traits_of(m, pfn)
+    if traits & TRAIT_LOCKED:
+        if force == 0 or mode == MIGRATE_ASYNC:
+            return False
+        wait_until(m, tables, clock(m) + int(m.system[S_FILE_READ_NS]))
+        m.traits[page_holder(m, pfn)] = traits & ~TRAIT_LOCKED
+    return True
+
+
+@helper
+def wait_on_page_writeback(m: Mem, tables: PolicyTables, pfn: int, mode: int, force: int) -> int:
+    """Wait until a page is written, if that is allowed; return 0 if it is, or a negative errno."""
+    if not int(m.state[pfn]) & PAGE_WRITEBACK:
+        return 0
+    if mode != MIGRATE_SYNC:
+        return -EBUSY
+    if force == 0:
+        return -EAGAIN
+    wait_until(m, tables, write_ends(m, pfn))
+    return 0
+
+
+@helper
+def write_before_moving(m: Mem, tables: PolicyTables, pfn: int) -> int:
+    """Begin to write a dirty page, which cannot be moved before it is clean."""
+    if device_congested(m):
+        wait_until(m, tables, writes_end(m, 1))
+    if int(m.state[pfn]) & PAGE_DIRTY:
+        write_page(m, pfn)
+    return -EAGAIN
+
+
+@helper
+def may_move(m: Mem, tables: PolicyTables, pfn: int, mode: int) -> int:
+    """Return 0 if a page that is locked and not being written can be moved, or a negative errno."""
+    traits = traits_of(m, pfn)
+    busy = -EAGAIN
+    if traits & TRAIT_RAMFS:
+        return -EINVAL if mode == MIGRATE_SYNC else -EBUSY
+    if traits & TRAIT_NO_MIGRATE_OP:
+        if int(m.state[pfn]) & PAGE_DIRTY:
+            return write_before_moving(m, tables, pfn) if mode == MIGRATE_SYNC else -EBUSY
+        busy = -EAGAIN if mode == MIGRATE_SYNC else -EBUSY
+    if traits & TRAIT_BUFFERS_IN_USE:
+        return busy
+    if int(m.swap_slot[pfn]) == BUFFERS_AT_HAND:
+        m.system[S_BUFFERS_LET_GO] = 1
+        let_buffers_go(m, pfn)
+    return -EAGAIN if int(m.state[pfn]) & PAGE_PINNED else 0
+
+
+@inline
+def try_to_move(
+    m: Mem, tables: PolicyTables, source: int, target: int, cpu: int, mode: int, force: int
+) -> int:
+    """Move a block to its target, or return a negative errno (spec 8.4 d-j)."""
+    if not lock_page(m, tables, source, mode, force):
+        return -EAGAIN
+    code = wait_on_page_writeback(m, tables, source, mode, force)
+    if code == 0:
+        code = may_move(m, tables, source, mode)
+    if code == 0:
+        pages = lru_pages(int(m.state[source]))
+        move_page(m, cpu, source, target)
+        book_stall(m, pages * int(m.system[S_MIGRATE_NS]))
+    return code
+
+
+@helper
+def unmap_and_move(
+    m: Mem,
+    tables: PolicyTables,
+    rq: NDArray[np.int64],
+    source: int,
+    cpu: int,
+    mode: int,
+    reason: int,
+    attempt: int,
+) -> int:
+    """Try for the ``attempt``-th time (from 0) to move an isolated block to one allocated for it.
+
+    Returns 0 if it has moved, or was freed meanwhile, or a negative errno (spec 8.4, 8.5).
+    """
+    if not int(m.state[source]) & PAGE_ISOLATED:
+        return 0
+    catch_up(m, tables)
+    target = alloc_migration_target(m, tables, cpu, rq, source, reason)
+    code = -ENOMEM
+    if target >= 0:
+        force = 1 if attempt >= FORCE_FROM else 0
+        code = try_to_move(m, tables, source, target, cpu, mode, force)
+        if code != 0:
+            free_traced(m, cpu, target)
+    micros = int(m.system[S_STALL]) // 1000
+    log_event(m, LOG_MIGRATE_PAGE, source, target, attempt, code, micros)
+    return code

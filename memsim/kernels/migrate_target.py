@@ -1,0 +1,163 @@
+"""Where a page is moved to: a page that is allocated for it.
+
+Source: alloc_migration_target, mm/migrate.c, and its callers' flags, Linux 6.1.192 (spec 8.6).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memsim.kernels._jit import helper, inline
+from memsim.kernels.layout import (
+    MOBILITY_MASK,
+    MOBILITY_SHIFT,
+    ORDER_MASK,
+    ORDER_SHIFT,
+    PAGE_ALLOCATED,
+    R_FLAGS,
+    R_HIGHEST_ZONE,
+    R_MIGRATETYPE,
+    R_NODE,
+    R_NODEMASK,
+    R_PAGE,
+    REQ_DIRECT_RECLAIM,
+    REQ_FS,
+    REQ_HUGE_FAULT,
+    REQ_IO,
+    REQ_KSWAPD_RECLAIM,
+    REQ_LRU,
+    REQ_NOMEMALLOC,
+    REQ_SLAB,
+    REQ_THISNODE,
+    TYPE_MASK,
+    Z_BOOST,
+    Z_NODE,
+    Z_TYPE,
+    Z_VMSTAT,
+    Z_WMARK,
+    Mem,
+    page_zone,
+    zone_add,
+    zone_get,
+)
+from memsim.kernels.page_alloc import fast_path_flags
+from memsim.kernels.placement import PolicyTables
+from memsim.kernels.slowpath import WMARK_HIGH, alloc_pages_slowpath, walk
+from memsim.kernels.vmstat import PGALLOC
+from memsim.kernels.zonelist import AllocContext, zone_watermark_ok
+from memsim.mm import MigrateReason, Migratetype, ZoneType
+
+DEMOTION = int(MigrateReason.DEMOTION)
+LONGTERM_PIN = int(MigrateReason.LONGTERM_PIN)
+NUMA_MISPLACED = int(MigrateReason.NUMA_MISPLACED)
+MOVABLE_ZONE = int(ZoneType.MOVABLE)
+MOVABLE_TYPE = int(Migratetype.MOVABLE)
+RECLAIM = REQ_DIRECT_RECLAIM | REQ_KSWAPD_RECLAIM
+TRANSHUGE_LIGHT = REQ_IO | REQ_FS | REQ_NOMEMALLOC
+NOT_OF_A_TARGET = REQ_LRU | REQ_SLAB | REQ_HUGE_FAULT
+
+
+@inline
+def target_flags(flags: int, order: int, reason: int) -> int:
+    """Say with which flags a target is asked for: a large one as a huge page is (GFP_TRANSHUGE)."""
+    kept = flags & ~NOT_OF_A_TARGET
+    if order == 0:
+        return kept
+    direct = 0 if reason == NUMA_MISPLACED else REQ_DIRECT_RECLAIM
+    return kept & ~RECLAIM | TRANSHUGE_LIGHT | direct
+
+
+@inline
+def target_highest_zone(rq: NDArray[np.int64], order: int, source_type: int, reason: int) -> int:
+    """Say up to which zone a target may lie: what lies in Movable may stay there, if it may move.
+
+    Nothing that is to be pinned for long goes to Movable.
+    """
+    asks_movable = (int(rq[R_PAGE]) & MOBILITY_MASK) >> MOBILITY_SHIFT == MOVABLE_TYPE
+    if reason != LONGTERM_PIN and (order > 0 or (asks_movable and source_type == MOVABLE_ZONE)):
+        return MOVABLE_ZONE
+    return int(rq[R_HIGHEST_ZONE])
+
+
+@inline
+def target_context(
+    m: Mem, cpu: int, rq: NDArray[np.int64], source: int, reason: int
+) -> AllocContext:
+    """Describe the request for a block to which another one is to be moved."""
+    order = (int(m.state[source]) & ORDER_MASK) >> ORDER_SHIFT
+    z = page_zone(m, source)
+    node = int(rq[R_NODE])
+    if node < 0:
+        node = zone_get(m, z, Z_NODE)
+    flags = target_flags(int(rq[R_FLAGS]), order, reason)
+    which = 2 * node + (1 if flags & REQ_THISNODE else 0)
+    return AllocContext(
+        order,
+        int(rq[R_MIGRATETYPE]),
+        target_highest_zone(rq, order, zone_get(m, z, Z_TYPE), reason),
+        flags,
+        which * (m.nr_zones + 1),
+        int(rq[R_NODEMASK]),
+        cpu,
+    )
+
+
+@inline
+def only_this_node(m: Mem, ac: AllocContext) -> AllocContext:
+    """Return the context of a request that is to be served by its preferred node or not at all."""
+    nodes = ac.zonelist // (m.nr_zones + 1) | 1
+    flags = ac.flags | REQ_THISNODE
+    return AllocContext(
+        ac.order, ac.migratetype, ac.highest_zone, flags, nodes * (m.nr_zones + 1), -1, ac.cpu
+    )
+
+
+@helper
+def stays_balanced(m: Mem, node: int, pages: int) -> bool:
+    """Say whether some zone of a node would still be above its high mark with ``pages`` less.
+
+    Source: migrate_balanced_pgdat.
+    """
+    single = AllocContext(0, 0, 0, 0, 0, -1, 0)
+    for z in range(m.nr_zones):
+        if zone_get(m, z, Z_NODE) == node:
+            mark = zone_get(m, z, Z_WMARK + WMARK_HIGH) + zone_get(m, z, Z_BOOST) + pages
+            if zone_watermark_ok(m, z, single, mark, 0):
+                return True
+    return False
+
+
+@helper
+def alloc_page_of(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
+    """Serve a request for a target; a negative number if there is none.
+
+    Unlike Linux: nobody is killed to make room for a page that is to be moved.
+    """
+    pfn = walk(m, tables, ac, fast_path_flags(m, tables, ac))
+    return pfn if pfn >= 0 else alloc_pages_slowpath(m, tables, ac)
+
+
+@helper
+def alloc_migration_target(
+    m: Mem, tables: PolicyTables, cpu: int, rq: NDArray[np.int64], source: int, reason: int
+) -> int:
+    """Allocate a block to which the block at ``source`` is to be moved; -1 if there is none.
+
+    ``rq`` is a request row (R_*); without a node in it, the source's own is preferred. What is
+    demoted goes to the preferred node if that has room at once, then to any of the mask.
+    """
+    ac = target_context(m, cpu, rq, source, reason)
+    node = int(rq[R_NODE])
+    if reason == NUMA_MISPLACED and not stays_balanced(m, node, 1 << ac.order):
+        return -1
+    pfn = -1
+    if reason == DEMOTION:
+        pfn = walk(m, tables, only_this_node(m, ac), fast_path_flags(m, tables, ac))
+    if pfn < 0:
+        pfn = alloc_page_of(m, tables, ac)
+    if pfn < 0:
+        return -1
+    m.state[pfn] = int(m.state[pfn]) & TYPE_MASK | PAGE_ALLOCATED | ac.order << ORDER_SHIFT
+    zone_add(m, page_zone(m, pfn), Z_VMSTAT + PGALLOC, 1 << ac.order)
+    return pfn

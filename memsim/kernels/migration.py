@@ -1,0 +1,99 @@
+"""Entry points of page migration: taking pages off the LRU lists, moving them, putting them back.
+
+Source: isolate_lru_page, mm/vmscan.c; migrate_pages, mm/migrate.c, Linux 6.1.192 (spec 8.2).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memsim.kernels._jit import helper, kernel, pointers, ptr
+from memsim.kernels.daemons import begin_event
+from memsim.kernels.layout import PAGE_ALLOCATED, PAGE_ISOLATED, PAGE_LRU, Mem
+from memsim.kernels.migrate import isolate_lru_page
+from memsim.kernels.migrate_pages import migrate_pages, putback_movable_pages
+from memsim.kernels.placement import PolicyTables
+from memsim.kernels.swap import lru_add_drain
+from memsim.kernels.system import S_STALL, S_WAITERS
+
+
+@helper
+def lru_add_drain_all(m: Mem) -> None:
+    """Put the pages that wait on any CPU onto the LRU lists."""
+    for cpu in range(m.nr_cpus):
+        lru_add_drain(m, cpu)
+
+
+@kernel
+def begin_call(mem: Mem, policy: PolicyTables, now: int) -> None:
+    """Let time come to a system call at ``now`` (ns), which begins without CPU batches of pages.
+
+    Source: lru_cache_disable, mm/swap.c.
+    """
+    m = pointers(mem)
+    begin_event(m, pointers(policy), now)
+    m.system[S_WAITERS] = 0
+    lru_add_drain_all(m)
+
+
+@kernel
+def isolate_pages(mem: Mem, pfns: NDArray[np.int32], taken: NDArray[np.uint8]) -> int:
+    """Take the blocks with these heads off their LRU lists; say of each whether that was possible.
+
+    Returns how many were taken.
+    """
+    m = pointers(mem)
+    heads, out = ptr(pfns), ptr(taken)
+    count = 0
+    for i in range(len(pfns)):
+        pfn = int(heads[i])
+        state = int(m.state[pfn]) & (PAGE_ALLOCATED | PAGE_LRU | PAGE_ISOLATED)
+        out[i] = 0
+        if state == PAGE_ALLOCATED | PAGE_LRU:
+            isolate_lru_page(m, pfn)
+            out[i] = 1
+            count += 1
+    return count
+
+
+@kernel
+def migrate_list(
+    mem: Mem,
+    policy: PolicyTables,
+    request: NDArray[np.int64],
+    pages: NDArray[np.int32],
+    cpu: int,
+    mode: int,
+    reason: int,
+    codes: NDArray[np.int32],
+    tries: NDArray[np.int32],
+) -> int:
+    """Move isolated blocks and put back those that stay; see ``migrate_pages``.
+
+    The simulated time that it takes is in S_STALL.
+    """
+    m = pointers(mem)
+    heads = ptr(pages)
+    stop = len(pages)
+    result = migrate_pages(
+        m,
+        pointers(policy),
+        cpu,
+        ptr(request),
+        heads,
+        0,
+        stop,
+        mode,
+        reason,
+        ptr(codes),
+        ptr(tries),
+    )
+    putback_movable_pages(m, heads, 0, stop)
+    return result
+
+
+@kernel
+def time_spent(mem: Mem) -> int:
+    """Return what the call at hand has taken so far, in simulated nanoseconds."""
+    return int(pointers(mem).system[S_STALL])
