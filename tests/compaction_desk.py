@@ -123,6 +123,7 @@ def _place(memory, heads):
             length = int(memory.mem.system[S.S_WRITEBACK_LENGTH])
             memory.mem.writeback[2 * length : 2 * length + 2] = pfn, 1 << 40
             memory.mem.system[S.S_WRITEBACK_LENGTH] = length + 1
+            memory.mem.system[S.S_NEXT_DUE] = min(memory.mem.system[S.S_NEXT_DUE], 1 << 40)
 
 
 def _give_slot(memory, pfn):

@@ -11,7 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsim.kernels._jit import helper, inline
-from memsim.kernels.layout import ORDER_MASK, ORDER_SHIFT, PAGE_ISOLATED, PAGE_LRU, TRAIT_HUGETLB, Mem
+from memsim.kernels.layout import (
+    ORDER_MASK,
+    ORDER_SHIFT,
+    PAGE_ISOLATED,
+    PAGE_LRU,
+    TRAIT_HUGETLB,
+    Mem,
+)
 from memsim.kernels.lru import lru_pages
 from memsim.kernels.migrate import MIGRATE_PASSES, putback_lru_page
 from memsim.kernels.migrate_one import traits_of, unmap_and_move
@@ -306,7 +313,7 @@ def migrate_pages(
 
 @helper
 def putback_movable_pages(m: Mem, pages: NDArray[np.int32], first: int, stop: int) -> None:
-    """Put those of the blocks back that are still isolated, on their LRU lists if they are of one."""
+    """Put those of the blocks back that are still isolated; not all are of an LRU list."""
     for i in range(first, stop):
         pfn = int(pages[i])
         state = int(m.state[pfn])
