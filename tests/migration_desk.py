@@ -15,9 +15,7 @@ GFP = {
     MigrateReason.SYSCALL: MOVE_GFP,
     MigrateReason.MEMORY_HOTPLUG: HOTPLUG_GFP,
     MigrateReason.LONGTERM_PIN: gfp_from_text("GFP_USER|__GFP_NOWARN"),
-    MigrateReason.NUMA_MISPLACED: gfp_from_text(
-        "GFP_TRANSHUGE_LIGHT|__GFP_THISNODE|__GFP_NORETRY"
-    ),
+    MigrateReason.NUMA_MISPLACED: gfp_from_text("GFP_TRANSHUGE_LIGHT|__GFP_THISNODE|__GFP_NORETRY"),
     MigrateReason.DEMOTION: gfp_from_text("GFP_TRANSHUGE_LIGHT|__GFP_KSWAPD_RECLAIM"),
 }
 
@@ -49,4 +47,3 @@ def attempts(memory):
 def allocated(memory_attempts):
     """Count how often a target was allocated."""
     return sum(target >= 0 for _, target, _, _ in memory_attempts)
-
