@@ -19,6 +19,11 @@ import click
     metavar="CAPTURE",
     help="With --policy: set it beside what the kernel of this capture did.",
 )
+@click.option(
+    "--seeds",
+    metavar="SEEDS",
+    help="Repeat the attempts with each of these seeds: 1..10.",
+)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -27,6 +32,7 @@ def command(
     form: str,
     policy: str | None,
     other: Path | None,
+    seeds: str | None,
 ) -> None:
     """Hold memsim's own kernels against CAPTURE, a folder of what a real kernel did.
 
@@ -38,12 +44,20 @@ def command(
     blocks that the kernel got and those that memsim gets. Exits with 1 if a step that is judged is
     out of its bound.
 
+    What the capture does not tell of them is taken by convention. With --seeds it is drawn instead,
+    anew from each seed (seed 0 is the convention), and only the attempts are repeated. Prints per
+    step the blocks that the kernel got, median, lowest and highest of the seeds, whether the
+    kernel's lie between, and how many seeds are within the bound. Exits with 1 if a step's median
+    is out of its bound.
+
     With --policy it asks what if: the same requests, placed by another policy, are counted beside
     the fall-backs that the kernels printed. Exits with 1 if memsim does not fall back as often as
     they did where it replays what was recorded.
     """
     from memsim.traces.capture import read_capture
 
+    if seeds is not None and policy is not None:
+        raise click.UsageError("--seeds draws nothing for --policy: give one of the two")
     if other is not None and policy is None:
         raise click.UsageError("--beside needs --policy: which policy is the question about?")
     if policy is not None:
@@ -54,7 +68,10 @@ def command(
         )
         click.echo(found.to_json() if as_json or form == "json" else found.to_text())
         ctx.exit(0 if found.exact else 1)
-    exact, text = _judged(capture, as_json or form == "json")
+    if seeds is not None:
+        exact, text = _spread(capture, seeds, as_json or form == "json")
+    else:
+        exact, text = _judged(capture, as_json or form == "json")
     click.echo(text)
     ctx.exit(0 if exact else 1)
 
@@ -65,16 +82,32 @@ def _judged(folder: Path, as_json: bool) -> tuple[bool, str]:
 
     from memsim.fidelity import judge
     from memsim.fidelity.attempts import has_attempts, judge_attempts
+    from memsim.fidelity.series import RECORD
     from memsim.traces.capture import find_state, find_trace, read_capture
 
-    attempts = judge_attempts(folder) if has_attempts(folder) else None
-    if attempts is not None and not (find_state(folder, "start") and find_trace(folder)):
+    if (folder / RECORD).is_file() and not (find_state(folder, "start") and find_trace(folder)):
+        attempts = judge_attempts(folder)
         return attempts.exact, attempts.to_json() if as_json else attempts.to_text()
     replay = judge(read_capture(folder))
-    if attempts is None:
+    if not has_attempts(folder):
         return replay.exact, replay.to_json() if as_json else replay.to_text()
+    attempts = judge_attempts(folder)
     exact = replay.exact and attempts.exact
     if as_json:
         both = {**json.loads(replay.to_json()), "attempts": json.loads(attempts.to_json())}
         return exact, json.dumps(both, indent=2)
     return exact, f"{replay.to_text()}\n\n{attempts.to_text()}"
+
+
+def _spread(folder: Path, seeds: str, as_json: bool) -> tuple[bool, str]:
+    """Repeat the attempts of a folder with several seeds."""
+    from memsim.errors import InputError, Problem
+    from memsim.fidelity.spread import judge_spread
+    from memsim.units import parse_int_set
+
+    try:
+        numbers = parse_int_set(seeds)
+    except ValueError as error:
+        raise InputError([Problem("--seeds", 0, 0, str(error))]) from error
+    spread = judge_spread(folder, numbers)
+    return spread.exact, spread.to_json() if as_json else spread.to_text()

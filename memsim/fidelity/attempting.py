@@ -93,17 +93,37 @@ class Attempts:
         rows[:, N_KCOMPACTD_DUE] = self.memory.mem.system[S_NEXT_DUE] = self.now
         self.memory.advance(self.now)
 
-    def compact_proactively(self, pages: int | None) -> None:
-        """Let proactive compaction begin, and pass time until it has ended or moved ``pages``."""
+    def compact_proactively(self, pages: int | None, left: int = 0) -> None:
+        """Let proactive compaction begin, and pass time until it has ended or moved ``pages``.
+
+        Without ``pages`` it may have that many ``left`` to move that it would move undisturbed.
+        """
         self.memory.advance(self.now)
+        if pages is None and left:
+            pages = max(self._pages_of_a_round() - left, 0)
         moved = int(self.memory.mem.events[PGMIGRATE_SUCCESS])
         self.memory.compact_proactively()
         while self.is_compacting_proactively:
             done = int(self.memory.mem.events[PGMIGRATE_SUCCESS]) - moved
             if pages is not None and done >= pages:
                 return
-            self.now = max(self.now, int(self._daemons[:, N_PROACTIVE_DUE].min()))
-            self.memory.advance(self.now)
+            self._step_proactively()
+
+    def _pages_of_a_round(self) -> int:
+        twin = Attempts(self.memory.copy())
+        twin.now = self.now
+        before = int(twin.memory.mem.events[PGMIGRATE_SUCCESS])
+        twin.compact_proactively(None)
+        return int(twin.memory.mem.events[PGMIGRATE_SUCCESS]) - before
+
+    def finish_proactive_round(self) -> None:
+        """Pass time until proactive compaction has ended, if it is at work."""
+        while self.is_compacting_proactively:
+            self._step_proactively()
+
+    def _step_proactively(self) -> None:
+        self.now = max(self.now, int(self._daemons[:, N_PROACTIVE_DUE].min()))
+        self.memory.advance(self.now)
 
     @property
     def expects_kcompactd(self) -> bool:

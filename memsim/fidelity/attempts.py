@@ -8,79 +8,29 @@ and frees them all before the next.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
+
+import numpy as np
 
 from memsim.errors import InputError, Problem
 from memsim.fidelity.attempting import Attempts, request_of_step
+from memsim.fidelity.series import COMPACT_MEMORY, RECORD, START, Step, read_steps
+from memsim.fidelity.timing import NS_PER_MS, Timing, drawn_timing, timing_of
 from memsim.kernels.placement import PolicyTables
 from memsim.memory.restore import restore
-from memsim.memory.setup import Pressure
-from memsim.mm import MAX_PAGE_ORDER
+from memsim.memory.undetermined import draw_undetermined
 from memsim.policies import LINUX_6_1, mobility, none
 from memsim.traces.capture import Snapshot, has_state, read_snapshot
 
-RECORD = "e4.jsonl"
-START = "s2_dropped"
-COMPACT_MEMORY = "compact_memory"
-NS_PER_MS = 1_000_000
+CONVENTION = 0
+"""The seed that draws nothing."""
 SAME_BLOCKS = 3
 """Without grouping, compaction hardly helps: what is to be had is seen at once."""
 TENTH, COMPACTED = 0.10, 0.15
-NO_EFFORT = ("nowait", "after_compact_nowait")
-"""Steps whose requests neither reclaim nor compact."""
-PAUSE_NS = {
-    "s3_after_nowait": 30 * NS_PER_MS,
-    "s4_after_o9_norety": 240 * NS_PER_MS,
-    "s5_hugetlb": 80 * NS_PER_MS,
-    "s6_compacted": 300 * NS_PER_MS,
-}
-"""How long the snapshots took; the traces of ``frag`` and ``frag_nogroup`` show 180 to 300 ms for
-the second one."""
 Verdict = Literal["ok", "DIFFERS", "not judged"]
-
-
-@dataclass(frozen=True)
-class Step:
-    """One line of the record."""
-
-    label: str
-    gfp: str
-    """Empty for ``compact_memory``."""
-    order: int
-    got: int
-    """Blocks that the kernel handed out before its first failure."""
-    ms: float
-    kswapd_ran: bool = False
-    moved: int = 0
-    scanned: int = 0
-    """Pages that were migrated, and pages that compaction looked at."""
-    sources: int = 0
-    """Of these the ones looked at by the migrate scanner."""
-    wakes: int = 0
-    """How often kcompactd was woken."""
-
-    @property
-    def compacted(self) -> bool:
-        """Somebody compacted during the step."""
-        return self.moved + self.scanned > 0
-
-    @property
-    def may_compact(self) -> bool:
-        """The requests of the step compact directly."""
-        return not self.label.startswith(NO_EFFORT)
-
-
-class Turn(NamedTuple):
-    """kcompactd has something to do before a step: a proactive round, or it was woken."""
-
-    step: int
-    pages: int | None = None
-    """How many a round moved before kswapd woke, None: it came to its end."""
-    woken: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,24 +81,28 @@ class AttemptsReport:
 
     def to_text(self) -> str:
         """Return a table with one line per step."""
-        rows = [COLUMNS, *map(_row, self.attempts)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        bound = (
-            "noretry and hugetlb within 10 %, after compact_memory within 15 %"
-            if self.grouped
-            else f"within {SAME_BLOCKS} blocks"
-        )
-        lines = [
-            f"{self.capture}: blocks got from {START}, "
-            f"{'with' if self.grouped else 'without'} grouping by mobility ({bound})"
-        ]
-        for row in rows:
-            cells = [
-                text.ljust(width) if name in TEXTS else text.rjust(width)
-                for name, text, width in zip(COLUMNS, row, widths, strict=True)
-            ]
-            lines.append("  ".join(cells).rstrip())
-        return "\n".join(lines)
+        lines = [f"{self.capture}: blocks got from {START}, {bounds_of(self.grouped)}"]
+        return "\n".join([*lines, *table_of([COLUMNS, *map(_row, self.attempts)], TEXTS)])
+
+
+def bounds_of(grouped: bool) -> str:
+    """Name the bounds that steps are held to."""
+    if not grouped:
+        return f"without grouping by mobility (within {SAME_BLOCKS} blocks)"
+    bounds = "noretry and hugetlb within 10 %, after compact_memory within 15 %"
+    return f"with grouping by mobility ({bounds})"
+
+
+def table_of(rows: Sequence[tuple[str, ...]], texts: Sequence[str]) -> list[str]:
+    """Return the lines of a table whose first row names its columns; ``texts`` go to the left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            text.ljust(width) if name in texts else text.rjust(width)
+            for name, text, width in zip(rows[0], row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
 
 
 def _row(a: Attempted) -> tuple[str, ...]:
@@ -169,145 +123,61 @@ def has_attempts(folder: Path) -> bool:
     return (folder / RECORD).is_file() and has_state(folder / START)
 
 
+def read_series(folder: Path) -> tuple[tuple[Step, ...], Snapshot]:
+    """Read the steps that a folder records, and the state that they began with.
+
+    Raises InputError if it lacks one of them, or one cannot be read.
+    """
+    if not (folder / RECORD).is_file():
+        message = f"records no attempts: it has no {RECORD}"
+        raise InputError([Problem(str(folder), 0, 0, message)])
+    return read_steps(folder / RECORD), read_snapshot(folder / START)
+
+
 def judge_attempts(folder: Path) -> AttemptsReport:
     """Repeat the attempts of a folder from its state after the drop.
 
-    Raises InputError for a record or a state that cannot be read.
+    Raises InputError as ``read_series`` does, and for counters that cannot be read.
     """
-    steps = read_steps(folder / RECORD)
-    snapshot = read_snapshot(folder / START)
+    steps, snapshot = read_series(folder)
+    got = repeat(snapshot, steps, timing_of(folder, steps))
     grouped = not snapshot.state.group_by_mobility_disabled
-    got = repeat(snapshot, steps, turns_of_kcompactd(folder, steps))
     return AttemptsReport(folder.resolve().name, grouped, judged(steps, got, grouped))
 
 
-def read_steps(path: Path) -> tuple[Step, ...]:
-    """Read the steps that follow the drop; raises InputError with the line that does not fit."""
-    steps: list[Step] = []
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            line = json.loads(text)
-            if line["label"] == "drop":
-                steps.clear()
-            elif "order" in line or line["label"] == COMPACT_MEMORY:
-                steps.append(_step(line))
-        except (ValueError, LookupError, TypeError) as error:
-            message = f"is no step: {error}" if str(error) else "is no step"
-            raise InputError([Problem(str(path), number, 0, message)]) from error
-    if not steps:
-        raise InputError([Problem(str(path), 0, 0, "records no attempt")])
-    return tuple(steps)
-
-
-def _step(line: dict[str, object]) -> Step:
-    label, gfp = str(line["label"]), str(line.get("gfp", ""))
-    order, got, ms = (float(str(line.get(name, 0))) for name in ("order", "got", "ms"))
-    if not (0 <= order <= MAX_PAGE_ORDER and got >= 0 and ms >= 0):
-        raise ValueError(f"order {order}, got {got}, ms {ms}")
-    if label != COMPACT_MEMORY:
-        request_of_step(label, gfp)
-    vmstat = line.get("vmstat", {})
-    counted = vmstat if isinstance(vmstat, dict) else {}
-    sources = counted.get("compact_migrate_scanned", 0)
-    return Step(
-        label,
-        gfp,
-        int(order),
-        int(got),
-        ms,
-        kswapd_ran=bool(counted.get("pageoutrun", 0)),
-        moved=counted.get("pgmigrate_success", 0),
-        scanned=sources + counted.get("compact_free_scanned", 0),
-        sources=sources,
-        wakes=counted.get("compact_daemon_wake", 0),
-    )
-
-
-def turns_of_kcompactd(folder: Path, steps: Sequence[Step]) -> tuple[Turn, ...]:
-    """Say when proactive compaction had its turns, as far as the counters tell.
-
-    When they came is chance, and decides what the steps after them find. The counters move in a
-    step that does not compact, or between the steps from one snapshot to the next: then the turn
-    was during the first of the two. Where kswapd wakes in the step after it, it ended there. What
-    woke kcompactd between two steps was the last one's doing.
-    """
-    seen = list(_snapshots(folder, steps))
-    if len(seen) < 2 or seen[0].before:
-        return () if steps[0].kswapd_ran else (Turn(0),)
-    turns = []
-    for first, last in pairwise(seen):
-        part = steps[first.before : last.before]
-        alone = [i for i, step in enumerate(part) if step.compacted and not step.may_compact]
-        between = last.sources - first.sources - sum(step.sources for step in part)
-        moved = last.moved - first.moved - sum(step.moved for step in part)
-        if last.wakes - first.wakes > sum(step.wakes for step in part):
-            turns.append(Turn(last.before, woken=True))
-        if alone and part[alone[0]].kswapd_ran:
-            turns.append(Turn(first.before + alone[0], moved + part[alone[0]].moved))
-        elif alone or between > 0:
-            turns.append(Turn(first.before + (alone[0] if alone else 0)))
-    return tuple(turns)
-
-
-class _Snapshot(NamedTuple):
-    """What the counters said before a step."""
-
-    before: int
-    sources: int
-    moved: int
-    wakes: int
-
-
-def _snapshots(folder: Path, steps: Sequence[Step]) -> Iterator[_Snapshot]:
-    """Yield the counters of the snapshots that are there, in order."""
-    for name, before in ((START, 0), *_snapshots_before(steps)):
-        path = folder / name / "vmstat.txt"
-        if path.is_file():
-            lines = path.read_text(encoding="ascii").splitlines()
-            counted = {key: int(value) for key, value in (line.split() for line in lines)}
-            yield _Snapshot(
-                before,
-                sources=counted.get("compact_migrate_scanned", 0),
-                moved=counted.get("pgmigrate_success", 0),
-                wakes=counted.get("compact_daemon_wake", 0),
-            )
-
-
-def _snapshots_before(steps: Sequence[Step]) -> Iterator[tuple[str, int]]:
-    """Yield the snapshots after the start, and the step that each was taken before."""
-    efforts = [i for i, step in enumerate(steps) if step.may_compact]
-    compacts = [i for i, step in enumerate(steps) if step.label == COMPACT_MEMORY]
-    if efforts:
-        yield "s3_after_nowait", efforts[0]
-        yield "s4_after_o9_norety", efforts[0] + 1
-    for i in compacts[:1]:
-        yield "s5_hugetlb", i
-        yield "s6_compacted", i + 1
-
-
-def repeat(snapshot: Snapshot, steps: Sequence[Step], turns: Sequence[Turn]) -> tuple[int, ...]:
+def repeat(
+    snapshot: Snapshot, steps: Sequence[Step], timing: Timing, seed: int = CONVENTION
+) -> tuple[int, ...]:
     """Carry out all steps on the memory of a snapshot; return the blocks got by each.
 
-    A step lasts at least as long as it took the kernel, and a snapshot between two as long as on
-    the traced machines, so that the daemons come to their turns; what else passed between two steps
-    is not recorded, and taken to be nothing. Proactive compaction begins where ``turns`` say it,
-    and from the first time that kcompactd has worked also by itself, but not between two steps.
+    A step lasts at least as long as it took the kernel, so that the daemons come to their turns.
+    Proactive compaction begins where ``timing`` says it, and from the first time that kcompactd has
+    worked also by itself, but not between two steps. What neither snapshot nor record tells is
+    drawn from the seed; nothing is for seed 0.
     """
     grouped = not snapshot.state.group_by_mobility_disabled
     tables: PolicyTables = (mobility if grouped else none).Policy().tables(LINUX_6_1)
-    memory = restore(snapshot.state, tables, pages=snapshot.pages, pressure=pressure_of(steps))
+    if seed != CONVENTION:
+        of_time, of_pages = map(_generator, np.random.SeedSequence(seed).spawn(2))
+        timing = drawn_timing(timing, of_time)
+    memory = restore(snapshot.state, tables, pages=snapshot.pages, pressure=timing.pressure)
+    if seed != CONVENTION:
+        draw_undetermined(memory, snapshot, of_pages)
     attempts = Attempts(memory)
     attempts.put_off_kcompactd()
-    pauses = {before: PAUSE_NS[name] for name, before in _snapshots_before(steps)}
-    pages = {turn.step: turn.pages for turn in turns if not turn.woken}
+    woken = {turn.step for turn in timing.turns if turn.woken}
+    rounds = {turn.step: turn for turn in timing.turns if not turn.woken}
+    done = {turn.done for turn in timing.turns if turn.done}
     got = []
     for i, step in enumerate(steps):
-        if Turn(i, woken=True) in turns:
+        if i in done:
+            attempts.finish_proactive_round()
+        if i in woken:
             attempts.wake_kcompactd(steps[i - 1].order)
-        attempts.pause(pauses.get(i, 0))
+        attempts.pause(timing.pauses[i])
         began = attempts.now
-        if i in pages and not attempts.expects_kcompactd:
-            attempts.compact_proactively(pages[i])
+        if i in rounds and not attempts.expects_kcompactd:
+            attempts.compact_proactively(rounds[i].pages, rounds[i].left)
         if step.label == COMPACT_MEMORY:
             attempts.compact_memory()
             got.append(0)
@@ -317,32 +187,27 @@ def repeat(snapshot: Snapshot, steps: Sequence[Step], turns: Sequence[Turn]) -> 
     return tuple(got)
 
 
-def pressure_of(steps: Sequence[Step]) -> Pressure:
-    """Say what compaction costs on the machine of a record, from how long its steps took."""
-    usual = Pressure(shared_cpu=True)
-    moving = [step for step in steps if step.moved]
-    took = sum(step.ms for step in moving) * NS_PER_MS
-    pages = sum(step.moved * usual.migrate_ns + step.scanned * usual.scan_ns for step in moving)
-    slower = max(took / pages, 1) if pages else 1
-    return replace(
-        usual,
-        migrate_ns=int(usual.migrate_ns * slower),
-        scan_ns=int(usual.scan_ns * slower),
-    )
+def _generator(sequence: np.random.SeedSequence) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(sequence))
 
 
 def judged(steps: Sequence[Step], got: Sequence[int], grouped: bool) -> tuple[Attempted, ...]:
     """Hold the blocks got in each step against the kernel's."""
-    rows = []
-    for step, blocks in zip(steps, got, strict=True):
-        if step.label == COMPACT_MEMORY:
-            continue
-        bound = _bound(step, grouped)
-        verdict: Verdict = "not judged"
-        if bound is not None:
-            verdict = "ok" if abs(blocks - step.got) <= bound else "DIFFERS"
-        rows.append(Attempted(step.label, step.gfp, step.order, step.got, blocks, verdict))
-    return tuple(rows)
+    return tuple(
+        Attempted(
+            step.label, step.gfp, step.order, step.got, blocks, verdict_of(step, blocks, grouped)
+        )
+        for step, blocks in zip(steps, got, strict=True)
+        if step.label != COMPACT_MEMORY
+    )
+
+
+def verdict_of(step: Step, blocks: float, grouped: bool) -> Verdict:
+    """Say whether so many blocks are within the bound of a step, if it has one."""
+    bound = _bound(step, grouped)
+    if bound is None:
+        return "not judged"
+    return "ok" if abs(blocks - step.got) <= bound else "DIFFERS"
 
 
 def _bound(step: Step, grouped: bool) -> float | None:

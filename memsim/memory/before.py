@@ -71,12 +71,31 @@ def _buffers(flags: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.i
     ``frag_nogroup``: of 29 pages of buffers kswapd gets 11; two are there to the end). Which ones
     is in no file: the active ones and, of the others, the first by pfn are taken to be those.
     """
-    seen = flags & (kpf.LRU | kpf.PRIVATE | kpf.UPTODATE | IN_TRANSIT | kpf.SWAPBACKED)
-    pages = np.flatnonzero(seen == kpf.LRU | kpf.PRIVATE)
+    pages = np.flatnonzero(pages_of_buffers(flags))
     active = flags[pages] & kpf.ACTIVE != 0
     in_use = pages[~active][:NR_BUFFERS_IN_USE]
     at_hand = np.concatenate([pages[active], pages[~active][NR_BUFFERS_IN_USE:]])
     return in_use, at_hand[:NR_BUFFERS_AT_HAND]
+
+
+def pages_of_buffers(flags: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Say which pages (n,) by their flags hold nothing but a file system's buffers."""
+    seen = flags & (kpf.LRU | kpf.PRIVATE | kpf.UPTODATE | IN_TRANSIT | kpf.SWAPBACKED)
+    found: NDArray[np.bool_] = seen == kpf.LRU | kpf.PRIVATE
+    return found
+
+
+def pages_on_their_way(flags: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Say which pages (n,) by their flags are users' and on no LRU list."""
+    found: NDArray[np.bool_] = _of_users(flags) & (flags & kpf.LRU == 0)
+    return found
+
+
+def _of_users(flags: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    large = flags & (kpf.COMPOUND_HEAD | kpf.COMPOUND_TAIL | kpf.SLAB) != 0
+    kernels = flags & (kpf.RESERVED | kpf.NOPAGE) != 0
+    found: NDArray[np.bool_] = (flags & (kpf.LRU | IN_TRANSIT) != 0) & ~large & ~kernels
+    return found
 
 
 def _left_meanwhile(
@@ -116,11 +135,8 @@ def _user_state(flags: NDArray[np.uint64]) -> NDArray[np.int32]:
 
     Pages of users on their way to a list count as there.
     """
-    large = flags & (kpf.COMPOUND_HEAD | kpf.COMPOUND_TAIL | kpf.SLAB) != 0
-    kernels = flags & (kpf.RESERVED | kpf.NOPAGE) != 0
-    user = (flags & (kpf.LRU | IN_TRANSIT) != 0) & ~large & ~kernels
     page = np.zeros(len(flags), np.int32)
     for seen, mark in COPIED:
         page |= np.where(flags & seen != 0, mark, 0).astype(np.int32)
-    marked: NDArray[np.int32] = np.where(user, page | L.PAGE_LRU, 0).astype(np.int32)
+    marked: NDArray[np.int32] = np.where(_of_users(flags), page | L.PAGE_LRU, 0).astype(np.int32)
     return marked

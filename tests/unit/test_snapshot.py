@@ -10,6 +10,7 @@ from trace_samples import STATE
 from memsim.errors import InputError
 from memsim.kernels import layout as L
 from memsim.memory.restore import restore
+from memsim.memory.undetermined import BUFFERS_AT_HAND, BUFFERS_IN_USE, draw_undetermined
 from memsim.policies import LINUX_6_1, mobility
 from memsim.traces import _page_flags as kpf
 from memsim.traces.capture import CaptureCompaction, read_snapshot
@@ -178,3 +179,61 @@ def test_flags_that_are_not_whole_words_are_refused(folder, size):
 def test_a_folder_without_lists_is_refused(tmp_path):
     with pytest.raises(InputError, match="holds no state of the free lists"):
         read_snapshot(tmp_path)
+
+
+# --- what no file tells, drawn ------------------------------------------------------------------
+
+
+def drawn(folder, seed):
+    snapshot = read_snapshot(folder)
+    memory = restore(snapshot.state, mobility.Policy().tables(LINUX_6_1), pages=snapshot.pages)
+    draw_undetermined(memory, snapshot, np.random.default_rng(seed))
+    memory.check()
+    return memory
+
+
+def test_draws_change_the_order_of_lists_and_not_what_is_on_them(folder):
+    flags = {0x1020 + i: USER for i in range(12)} | {0x1040: USER | kpf.ACTIVE}
+    usual = lru_list(restored(folder(flags)), L.LRU_INACTIVE_ANON)
+    orders = [lru_list(drawn(folder(flags), seed), L.LRU_INACTIVE_ANON) for seed in range(3)]
+    assert all(sorted(order) == sorted(usual) for order in orders)
+    assert orders[0] != orders[1] and orders[0] == lru_list(
+        drawn(folder(flags), 0), L.LRU_INACTIVE_ANON
+    )
+
+
+def test_draws_say_which_buffers_are_in_use(folder):
+    flags = {0x1020 + i: kpf.LRU | kpf.PRIVATE for i in range(29)}
+    pinned = []
+    for seed in range(8):
+        memory = drawn(folder(flags), seed)
+        why = memory.mem.swap_slot[0x1020 : 0x1020 + 29]
+        in_use = np.count_nonzero(why == L.BUFFERS_IN_USE)
+        at_hand = np.count_nonzero(why == L.BUFFERS_AT_HAND)
+        assert BUFFERS_IN_USE[0] <= in_use <= BUFFERS_IN_USE[1]
+        assert BUFFERS_AT_HAND[0] <= at_hand <= BUFFERS_AT_HAND[1]
+        state = memory.mem.state[0x1020 : 0x1020 + 29]
+        assert ((state & L.PAGE_PINNED != 0) == (why != 0)).all()
+        pinned.append(tuple(np.flatnonzero(why)))
+    assert len(set(pinned)) > 1
+
+
+def test_a_page_on_its_way_waits_on_a_cpu_or_is_on_its_list(folder):
+    flags = {0x1020: USER, 0x1021: USER & ~kpf.LRU}
+    waits = set()
+    for seed in range(8):
+        memory = drawn(folder(flags), seed)
+        queued = memory.mem.lru_batches.reshape(-1, L.LRU_FIELDS)
+        waiting = int(queued[:, 0].sum())
+        assert (0x1021 in queued[:, 1:]) == bool(waiting)
+        assert (0x1021 in lru_list(memory, L.LRU_INACTIVE_ANON)) != bool(waiting)
+        waits.add(waiting)
+    assert waits == {0, 1}
+
+
+def test_only_pageblocks_that_scanners_have_passed_are_marked(folder):
+    marked = set()
+    for seed in range(8):
+        marked |= set(np.flatnonzero(drawn(folder({}), seed).mem.pageblock_skip & 1).tolist())
+    # Scanners at 0x1400 and 0x1e00 (CURSORS), which have begun at both ends.
+    assert marked == {0x1000 >> 9, 0x1200 >> 9}
