@@ -14,7 +14,9 @@ settings.register_profile(
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.load_profile("ci" if os.environ.get("CI") else "dev")
+settings.register_profile("ci-without-jit", settings.get_profile("ci"), max_examples=25)
+WITHOUT_JIT = "-without-jit" if os.environ.get("NUMBA_DISABLE_JIT") == "1" else ""
+settings.load_profile(f"ci{WITHOUT_JIT}" if os.environ.get("CI") else "dev")
 
 
 def pytest_addoption(parser):

@@ -9,12 +9,12 @@ block's buddy always lies in the block's own zone.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memsim.kernels._jit import COLUMNS, inline
+from memsim.kernels._jit import inline
 from memsim.kernels.vmstat import ZONE_EVENTS
 from memsim.mm import (
     LRU_BATCH,
@@ -377,29 +377,3 @@ def zone_set(m: Mem, z: int, field: int, value: int) -> None:
 def zone_add(m: Mem, z: int, field: int, value: int) -> None:
     """Add to a field of a zone."""
     m.zones[z * ZONE_FIELDS + field] += value
-
-
-def new_pages(nr_pages: int, lru_lists: int) -> dict[str, NDArray[np.int32]]:
-    """Return the columns ``rmap``, ``lru_next`` and ``lru_prev``, with every LRU list empty.
-
-    Each head points at itself.
-    """
-    rows: NDArray[np.int32] = np.zeros((nr_pages + lru_lists, COLUMNS), np.int32)
-    rmap, lru_next, lru_prev = rows.T
-    lru_next[nr_pages:] = lru_prev[nr_pages:] = np.arange(nr_pages, nr_pages + lru_lists)
-    return {"rmap": rmap, "lru_next": lru_next, "lru_prev": lru_prev}
-
-
-def copy_pages(mem: Mem) -> dict[str, Any]:
-    """Return copies of what ``new_pages`` makes, side by side as those are."""
-    rmap, lru_next, lru_prev = np.stack((mem.rmap, mem.lru_next, mem.lru_prev), axis=1).T
-    return {"rmap": rmap, "lru_next": lru_next, "lru_prev": lru_prev}
-
-
-def new_links(nr_pages: int, nr_zones: int) -> NDArray[np.int32]:
-    """Return links with every free list empty (each sentinel points at itself)."""
-    first = nr_pages + (nr_pages >> MAX_PAGE_ORDER << 1)
-    n = 2 * nr_zones * NR_ORDERS * MIGRATE_STRIDE
-    links: NDArray[Any] = np.zeros(first + n, np.int32)
-    links[first:] = np.repeat(np.arange(first, first + n, 2), 2)
-    return links

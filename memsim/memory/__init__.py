@@ -22,6 +22,7 @@ from memsim.kernels.linux_2_6_14 import batch as batch_2_6_14
 from memsim.kernels.linux_2_6_14 import boot as boot_2_6_14
 from memsim.kernels.placement import OPT_BOOT_TYPE, PolicyTables
 from memsim.kernels.system import S_NOW, S_OOM
+from memsim.memory.arrays import copy_pages, new_links
 from memsim.memory.counting import hotpluggable, take_census
 from memsim.memory.holding import hold_blocks
 from memsim.memory.invariants import Accounts, violations
@@ -73,7 +74,7 @@ class Memory:
         cpus = len(self.setup.cpu_node)
         pcps, ring_size = pcp_rows(zones, cpus, self.setup.mechanism)
         return L.Mem(
-            links=L.new_links(n, len(zones)),
+            links=new_links(n, len(zones)),
             state=np.zeros(n + n // MAX_ORDER_NR_PAGES, np.int32),
             pageblocks=np.full(
                 n >> self.setup.pageblock_order, self.tables.options[OPT_BOOT_TYPE], np.uint8
@@ -218,7 +219,7 @@ class Memory:
     def copy(self) -> Memory:
         """Return an independent copy of everything."""
         twin = copy.copy(self)
-        twin.mem = copy.deepcopy(self.mem)._replace(**L.copy_pages(self.mem))
+        twin.mem = copy.deepcopy(self.mem)._replace(**copy_pages(self.mem))
         return twin
 
     # --- events ---------------------------------------------------------------------------

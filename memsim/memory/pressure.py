@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from memsim.kernels import layout as L
 from memsim.kernels import system as S
 from memsim.kernels.compaction_skip import NEVER_SCANNED
+from memsim.memory.arrays import new_pages
 from memsim.memory.setup import MachineSetup, Pressure, access_costs
 from memsim.mm import PAGE_SIZE, PAGEBLOCK_ORDER, Wmark
 from memsim.scenario.machine import Machine, Swap
@@ -52,7 +53,7 @@ def pressure_arrays(setup: MachineSetup, nr_pages: int) -> dict[str, Any]:
     slots = setup.pressure.swap_slots if setup.pressure else 0
     first_look = _first_look(setup)
     return {
-        **L.new_pages(nr_pages, L.NR_LRU_LISTS * owners + L.NR_PRIVATE_LISTS),
+        **new_pages(nr_pages, L.NR_LRU_LISTS * owners + L.NR_PRIVATE_LISTS),
         "swap_slot": np.zeros(nr_pages, np.int32),
         "swap_map": np.zeros(slots, np.int32),
         "writeback": np.zeros(2 * WRITEBACK_CAPACITY, np.int64),

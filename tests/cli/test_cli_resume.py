@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from trials import SMALL
 
 from memsim.cli import _how, main
+from memsim.cli._progress import Progress
 from memsim.execute import task
 from memsim.results.store import TRIALS
 from memsim.simulate import TrialResult, simulate
@@ -124,7 +125,7 @@ def test_a_second_signal_ends_the_process_at_once(monkeypatch):
     ended = []
     monkeypatch.setattr(os, "_exit", ended.append)
     before = signal.getsignal(signal.SIGTERM)
-    with _how._interruptible():
+    with _how._interruptible(Progress()):
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
         assert ended == []
