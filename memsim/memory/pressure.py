@@ -44,6 +44,9 @@ def pressure_of(machine: Machine) -> Pressure:
         reclaim_ns=costs.reclaim,
         access_ns=costs.access,
         migrate_ns=costs.page_copy + costs.page_bookkeeping,
+        page_copy_ns=costs.page_copy,
+        tlb_flush_ns=costs.tlb_flush,
+        tlb_flush_per_cpu_ns=costs.tlb_flush_per_cpu,
     )
 
 

@@ -95,6 +95,11 @@ class Pressure:
     scan_ns: int = 50
     reclaim_ns: int = 500
     migrate_ns: int = 1_100
+    page_copy_ns: int = 400
+    """The part of ``migrate_ns`` that is the copying."""
+    tlb_flush_ns: int = 1_000
+    tlb_flush_per_cpu_ns: int = 200
+    """For each CPU but the one that flushes."""
     slab_objects: int = 20
     """Objects on a page of reclaimable slab."""
     access_ns: int = 100
