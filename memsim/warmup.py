@@ -11,6 +11,7 @@ from memsim.kernels._jit import CACHE, DISABLED
 from memsim.kernels.boot import place_lru_pages, remove_lru_pages
 from memsim.kernels.linux_2_6_14.boot import setup_zone_migrate_reserve
 from memsim.memory import Memory
+from memsim.memory.migrating_2005 import migrate
 from memsim.memory.setup import MachineSetup, ZoneSetup
 from memsim.mm import MAX_ORDER_NR_PAGES, OP_FREE, Gfp, Migratetype, Use, ZoneType
 from memsim.policies import LINUX_2_6_14, LINUX_6_1, Kernel
@@ -56,6 +57,9 @@ def entry_points() -> dict[str, Callable[[], object]]:
         "linux_2_6_14.setup_zone_migrate_reserve": lambda: setup_zone_migrate_reserve(old.mem, 0),
         "linux_2_6_14.run_batch": lambda: _run(old),
         "linux_2_6_14.drain_all_pages": old.drain_all,
+        "linux_2_6_14.isolate_lru_pages": lambda: migrate(old, none, 0),
+        "linux_2_6_14.migrate_pages": lambda: migrate(old, np.zeros(1, np.int32), 0),
+        "linux_2_6_14.end_migration": lambda: migrate(old, none, 0),
     }
 
 

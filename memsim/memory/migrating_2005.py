@@ -7,7 +7,7 @@ Source: Swap Migration V5, Direct Migration V1, Linux 2.6.16 (spec history-2005 
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Literal, NamedTuple
@@ -254,23 +254,6 @@ def migrate(
         why=why,
         steps=tuple(Step(p, STEP_NAMES[s], at - memory.now) for p, s, at in lines),
     )
-
-
-def node_pairs(source: Iterable[int], dest: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yield in which order pages go from which node to which, for whole sets of nodes.
-
-    A node's relative place in its set is kept, and a destination that is not itself still to be
-    emptied comes first. Source: do_migrate_pages, mm/mempolicy.c, 2.6.16 (spec history-2005 3.2).
-    """
-    old, new = sorted(source), sorted(dest)
-    remapped = {s: new[place % len(new)] for place, s in enumerate(old)}
-    left = [s for s in old if remapped[s] != s]
-    occupied = set(old)
-    while left:
-        chosen = next((s for s in left if remapped[s] not in occupied), left[-1])
-        left.remove(chosen)
-        occupied.discard(chosen)
-        yield chosen, remapped[chosen]
 
 
 def _columns(n: int) -> dict[str, Any]:

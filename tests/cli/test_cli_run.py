@@ -293,14 +293,16 @@ def test_warmup_calls_every_entry_point():
     from memsim.kernels import batch, boot, census, kcompactd
     from memsim.kernels.linux_2_6_14 import batch as old_batch
     from memsim.kernels.linux_2_6_14 import boot as old_boot
+    from memsim.kernels.linux_2_6_14 import migrate_pages as old_migration
     from memsim.warmup import entry_points
 
     calls = entry_points()
     for call in calls.values():
         call()
+    new = (batch, boot, census, kcompactd)
     defined = {
         value.__module__.removeprefix("memsim.kernels.").rpartition(".")[0] + "." * old + name
-        for old, modules in enumerate([(batch, boot, census, kcompactd), (old_batch, old_boot)])
+        for old, modules in enumerate([new, (old_batch, old_boot, old_migration)])
         for module in modules
         for name, value in vars(module).items()
         if getattr(value, "signatures", None) and value.targetoptions.get("nogil")

@@ -16,7 +16,6 @@ from memsim.memory.migrating_2005 import (
     Fate,
     Touches,
     What,
-    node_pairs,
 )
 from memsim.mm import Use, gfp_from_text
 from memsim.schema import Request
@@ -188,7 +187,6 @@ def test_a_page_that_moves_by_hand_loses_its_buffers(code):
 @pytest.mark.parametrize(
     ("traits", "bits", "request_", "fate"),
     [
-        pytest.param(L.TRAIT_LOCKED, 0, FILE, Fate.FAILED_LOCKED, id="locked"),
         pytest.param(0, L.PAGE_PINNED, FILE, Fate.FAILED_PINNED, id="pinned"),
         pytest.param(0, 0, MLOCKED, Fate.FAILED_MLOCKED, id="mlocked"),
         pytest.param(L.TRAIT_RAMFS, 0, DIRTY, Fate.FAILED_DIRTY, id="ramfs"),
@@ -204,14 +202,34 @@ def test_what_may_pass_is_tried_eleven_times(traits, bits, request_, fate, mode,
 
 
 @everywhere
-def test_a_lock_is_waited_for_from_the_fourth_pass_on(code):
+@pytest.mark.parametrize("mode", ["swap", "direct"])
+def test_a_lock_is_waited_for_from_the_fourth_pass_on(mode, code):
     machine = TwoNodes()
     page = machine.take(FILE, traits=L.TRAIT_LOCKED)
-    unlock = [Disturbance(0, 4, M.STEP_WAIT_ON_LOCK, What.UNLOCK_PAGE)]
+    outcome = machine.migrate(page, mode=mode, code=code)
+    assert outcome.not_migrated == 0
+    assert (outcome.passes.tolist(), outcome.waits.tolist()) == ([4], [1])
+    assert outcome.counters["migrate_lock_waited"] == 1
+    assert outcome.counters["migrate_wait_model_ns"] == 60_000
+
+
+@everywhere
+def test_a_lock_that_is_given_back_in_time_is_not_waited_for(code):
+    machine = TwoNodes()
+    page = machine.take(FILE, traits=L.TRAIT_LOCKED)
+    unlock = [Disturbance(0, 2, M.STEP_LOCK, What.UNLOCK_PAGE)]
     outcome = machine.migrate(page, code=code, disturbances=unlock)
     assert fates(outcome) == [Fate.MOVED_DIRECT]
-    assert (outcome.passes.tolist(), outcome.waits.tolist()) == ([5], [2])
-    assert outcome.counters["migrate_wait_model_ns"] == 2 * M.LOCK_WAIT_NS
+    assert (outcome.passes.tolist(), outcome.waits.tolist()) == ([3], [0])
+
+
+@everywhere
+def test_a_locked_page_fails_when_time_runs_out_before_its_lock_may_be_waited_for(code):
+    machine = TwoNodes()
+    pages = machine.take(FILE, 2, traits=L.TRAIT_LOCKED)
+    outcome = machine.migrate(pages, code=code, budget_ns=200)
+    assert fates(outcome) == [Fate.FAILED_LOCKED] * 2
+    assert outcome.not_migrated == 2
 
 
 @everywhere
@@ -322,7 +340,7 @@ def test_a_call_that_cannot_begin_has_an_errno_and_a_sentence(to, slots, mode, w
     assert fates(outcome) == [Fate.NOT_TRIED]
 
 
-# --- a process that faults meanwhile, and sets of nodes -----------------------------------------
+# --- a process that faults meanwhile ------------------------------------------------------------
 
 
 def test_a_touch_while_the_page_is_in_flight_waits_until_it_is_there():
@@ -336,18 +354,3 @@ def test_a_touch_while_the_page_is_in_flight_waits_until_it_is_there():
     assert outcome.counters["migrate_faults_waited"] == 2
     assert outcome.counters["migrate_fault_wait_model_ns"] == 350 + 150
     assert machine.state(page[0]) & L.PAGE_YOUNG
-
-
-@pytest.mark.parametrize(
-    ("source", "dest", "pairs"),
-    [
-        ((0, 1), (2, 3), [(0, 2), (1, 3)]),
-        ((0, 1), (1, 2), [(1, 2), (0, 1)]),
-        ((0, 1, 2), (1, 2, 3), [(2, 3), (1, 2), (0, 1)]),
-        ((0, 1, 2), (4,), [(0, 4), (1, 4), (2, 4)]),
-        ((0, 1), (1, 0), []),
-        ((0,), (0,), []),
-    ],
-)
-def test_nodes_are_emptied_before_they_are_filled(source, dest, pairs):
-    assert list(node_pairs(source, dest)) == pairs

@@ -15,8 +15,6 @@ MIGRATE_PASSES = 11
 """Linux begins another pass while ``pass++ < 10``."""
 LAST_TRYLOCK_PASS = 2
 """Passes up to this one leave a locked page alone; later ones wait for its lock."""
-LOCK_WAIT_NS = 4_000_000
-"""A tick."""
 
 V1, LINUX_2_6_16 = range(2)
 """Whose migrate_pages: the one that was posted on 4 November 2005, or what was merged."""

@@ -32,7 +32,6 @@ from memsim.kernels.linux_2_6_14.migration import (
     GOES_ON,
     LAST_TRYLOCK_PASS,
     LOCK_PAGE,
-    LOCK_WAIT_NS,
     MIGRATE_FAULT_WAIT_MODEL_NS,
     MIGRATE_FAULTS_WAITED,
     MIGRATE_LOCK_WAITED,
@@ -62,7 +61,7 @@ from memsim.kernels.linux_2_6_14.touch import map_page
 from memsim.kernels.page_io import device_congested, device_due, write_page
 from memsim.kernels.placement import PolicyTables
 from memsim.kernels.swapfile import swap_free
-from memsim.kernels.system import FOREVER, S_NEXT_DUE, S_STALL, clock
+from memsim.kernels.system import FOREVER, S_FILE_READ_NS, S_NEXT_DUE, S_STALL, clock
 from memsim.kernels.vmstat import PGFAULT
 
 # --- time ---------------------------------------------------------------------------------------
@@ -254,18 +253,19 @@ def hold_lock(v: Migration, pfn: int) -> None:
 def lock_page(m: Mem, tables: PolicyTables, v: Migration, i: int, pass_: int) -> int:
     """Lock a page; from the fourth pass on wait for somebody else's lock (rows 3, 3b).
 
-    Unlike Linux: a lock that is not given back is waited for one tick in each pass, not for ever.
+    Unlike Linux: nobody holds a page lock for longer than somebody else waits for it: as long as a
+    read from the device takes.
     """
     pfn = int(v.pages[i])
-    if int(m.traits[int(m.rmap[pfn])]) & TRAIT_LOCKED:
+    handle = int(m.rmap[pfn])
+    if int(m.traits[handle]) & TRAIT_LOCKED:
         if pass_ <= LAST_TRYLOCK_PASS:
             return FAILED_LOCKED
+        step(m, tables, v, i, pass_, STEP_WAIT_ON_LOCK)
         v.waits[i] += 1
         v.counts[MIGRATE_LOCK_WAITED] += 1
-        wait(m, tables, v, LOCK_WAIT_NS)
-        step(m, tables, v, i, pass_, STEP_WAIT_ON_LOCK)
-        if int(m.traits[int(m.rmap[pfn])]) & TRAIT_LOCKED:
-            return FAILED_LOCKED
+        wait(m, tables, v, int(m.system[S_FILE_READ_NS]))
+        m.traits[handle] = int(m.traits[handle]) & ~TRAIT_LOCKED
     hold_lock(v, pfn)
     return GOES_ON
 
