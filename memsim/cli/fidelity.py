@@ -50,6 +50,9 @@ def command(
     kernel's lie between, and how many seeds are within the bound. Exits with 1 if a step's median
     is out of its bound.
 
+    The system calls of cases.jsonl are repeated from the state before. Prints the quantities of
+    each call, the kernel's and memsim's. Exits with 1 if one is out of its bound.
+
     With --policy it asks what if: the same requests, placed by another policy, are counted beside
     the fall-backs that the kernels printed. Exits with 1 if memsim does not fall back as often as
     they did where it replays what was recorded.
@@ -82,9 +85,13 @@ def _judged(folder: Path, as_json: bool) -> tuple[bool, str]:
 
     from memsim.fidelity import judge
     from memsim.fidelity.attempts import has_attempts, judge_attempts
+    from memsim.fidelity.migrations import has_migrations, judge_migrations
     from memsim.fidelity.series import RECORD
     from memsim.traces.capture import find_state, find_trace, read_capture
 
+    if has_migrations(folder):
+        migrations = judge_migrations(folder)
+        return migrations.exact, migrations.to_json() if as_json else migrations.to_text()
     if (folder / RECORD).is_file() and not (find_state(folder, "start") and find_trace(folder)):
         attempts = judge_attempts(folder)
         return attempts.exact, attempts.to_json() if as_json else attempts.to_text()

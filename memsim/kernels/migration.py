@@ -12,7 +12,7 @@ from memsim.kernels._jit import helper, kernel, pointers, ptr
 from memsim.kernels.daemons import begin_event
 from memsim.kernels.layout import PAGE_ALLOCATED, PAGE_ISOLATED, PAGE_LRU, Mem
 from memsim.kernels.migrate import isolate_lru_page
-from memsim.kernels.migrate_pages import migrate_pages, putback_movable_pages
+from memsim.kernels.migrate_pages import is_hugetlb, migrate_pages, putback_movable_pages
 from memsim.kernels.placement import PolicyTables
 from memsim.kernels.swap import lru_add_drain
 from memsim.kernels.system import S_STALL, S_WAITERS
@@ -41,7 +41,7 @@ def begin_call(mem: Mem, policy: PolicyTables, now: int) -> None:
 def isolate_pages(mem: Mem, pfns: NDArray[np.int32], taken: NDArray[np.uint8]) -> int:
     """Take the blocks with these heads off their LRU lists; say of each whether that was possible.
 
-    Returns how many were taken.
+    Those of the hugetlb pool are on none. Returns how many were taken.
     """
     m = pointers(mem)
     heads, out = ptr(pfns), ptr(taken)
@@ -49,11 +49,14 @@ def isolate_pages(mem: Mem, pfns: NDArray[np.int32], taken: NDArray[np.uint8]) -
     for i in range(len(pfns)):
         pfn = int(heads[i])
         state = int(m.state[pfn]) & (PAGE_ALLOCATED | PAGE_LRU | PAGE_ISOLATED)
-        out[i] = 0
+        out[i] = 1
         if state == PAGE_ALLOCATED | PAGE_LRU:
             isolate_lru_page(m, pfn)
-            out[i] = 1
-            count += 1
+        elif state == PAGE_ALLOCATED and is_hugetlb(m, pfn):
+            m.state[pfn] |= PAGE_ISOLATED
+        else:
+            out[i] = 0
+        count += int(out[i])
     return count
 
 
