@@ -130,7 +130,7 @@ class Call:
             codes=codes,
             tries=tries,
             sources=pfns,
-            targets=np.maximum(self.memory.page_table[handles] - 1, -1).astype(np.int32),
+            targets=np.maximum(self.memory.page_table[handles], 0) - 1,
             split=np.array(self._split, np.int32).reshape(-1, 2),
             counters={name: change for name, change in changed.items() if change},
             took_ns=int(migration.time_spent(self.memory.mem)),
@@ -161,7 +161,7 @@ def query(memory: Memory, handles: ArrayLike) -> NDArray[np.int32]:
     """Say on which node each handle's page is, -ENOENT where it is not in memory (spec 8.8)."""
     entries = memory.page_table[np.asarray(handles, np.int32)]
     nodes = np.array([zone.node for zone in memory.setup.zones], np.int32)
-    zones = memory.mem.zone_of[np.maximum(entries - 1, 0) >> MAX_PAGE_ORDER]
+    zones = memory.mem.zone_of[np.maximum(entries, 1) - 1 >> MAX_PAGE_ORDER]
     # Page 0 of a machine whose first 4 MiB are a hole has no zone.
     known = nodes[np.minimum(zones, len(nodes) - 1)]
     return np.where(entries > 0, known, NOT_PRESENT).astype(np.int32)
