@@ -36,6 +36,7 @@ from memsim.kernels.linux_2_6_14.migration import (
     GOES_ON,
     LAST_TRYLOCK_PASS,
     MIGRATE_QUEUED_WRITEBACK_STARTED,
+    MIGRATE_WRITEBACK_STARTED,
     MOVED_DIRECT,
     ROW_DEFERRED,
     ROW_NEXT_TARGET,
@@ -182,9 +183,10 @@ def start_queued_writeback(m: Mem, tables: PolicyTables, v: Migration, new: int)
     """Start to write the new page if somebody has wanted that meanwhile."""
     if int(v.row[ROW_DEFERRED]) >> WRITE_PAGE & 1:
         v.row[ROW_DEFERRED] &= ~(1 << WRITE_PAGE)
-        if int(m.state[new]) & PAGE_DIRTY:
-            begin_write(m, tables, v, new)
-            v.counts[MIGRATE_QUEUED_WRITEBACK_STARTED] += 1
+        begun = int(v.counts[MIGRATE_WRITEBACK_STARTED])
+        begin_write(m, tables, v, new)
+        begun = int(v.counts[MIGRATE_WRITEBACK_STARTED]) - begun
+        v.counts[MIGRATE_QUEUED_WRITEBACK_STARTED] += begun
 
 
 @inline

@@ -166,8 +166,9 @@ def attempt(m: Mem, tables: PolicyTables, v: Migration, i: int, pass_: int, dire
     step(m, tables, v, i, pass_, STEP_LOCK)
     spend(m, int(m.system[S_SCAN_NS]))
     if v.observed and page_holder(m, pfn) < 0:
-        return free_orphan(m, tables, v, pfn)
-    fate = lock_page(m, tables, v, i, pass_)
+        fate = free_orphan(m, tables, v, pfn)
+    else:
+        fate = lock_page(m, tables, v, i, pass_)
     if fate == GOES_ON:
         fate = migrate_locked(m, tables, v, i, pass_, direct)
         step(m, tables, v, i, pass_, STEP_UNLOCK)

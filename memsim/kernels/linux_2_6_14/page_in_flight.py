@@ -19,6 +19,8 @@ from memsim.kernels.layout import (
     TRAIT_BUFFERS,
     TRAIT_BUFFERS_IN_USE,
     TRAIT_LOCKED,
+    TRAIT_RAMFS,
+    TRAIT_SHMEM,
     Mem,
 )
 from memsim.kernels.linux_2_6_14.daemons import carry_out_due
@@ -60,7 +62,7 @@ from memsim.kernels.linux_2_6_14.migration import (
 from memsim.kernels.linux_2_6_14.touch import map_page
 from memsim.kernels.page_io import device_congested, device_due, write_page
 from memsim.kernels.placement import PolicyTables
-from memsim.kernels.swapfile import swap_free
+from memsim.kernels.swapfile import has_swap_space, swap_free
 from memsim.kernels.system import FOREVER, S_FILE_READ_NS, S_NEXT_DUE, S_STALL, clock
 from memsim.kernels.vmstat import PGFAULT
 
@@ -105,6 +107,15 @@ def wait_on_page_writeback(m: Mem, tables: PolicyTables, v: Migration, i: int, p
     return GOES_ON
 
 
+@inline
+def can_be_written(m: Mem, pfn: int) -> bool:
+    """Say whether there is a place to write a page to; shared memory needs room in swap."""
+    traits = int(m.traits[int(m.rmap[pfn])])
+    if traits & TRAIT_RAMFS:
+        return False
+    return not traits & TRAIT_SHMEM or has_swap_space(m)
+
+
 @helper
 def begin_write(m: Mem, tables: PolicyTables, v: Migration, pfn: int) -> None:
     """Give a page to the device.
@@ -114,7 +125,7 @@ def begin_write(m: Mem, tables: PolicyTables, v: Migration, pfn: int) -> None:
     """
     while device_congested(m):
         wait(m, tables, v, max(device_due(m) - clock(m), 0))
-    if int(m.state[pfn]) & PAGE_DIRTY:
+    if int(m.state[pfn]) & PAGE_DIRTY and can_be_written(m, pfn):
         write_page(m, pfn)
         v.counts[MIGRATE_WRITEBACK_STARTED] += 1
 
@@ -175,9 +186,15 @@ def put_buffers(m: Mem, handle: int) -> None:
 
 @helper
 def disturb(m: Mem, tables: PolicyTables, v: Migration, i: int, what: int) -> None:
-    """Let somebody else do something to a page, at once or when it is unlocked."""
+    """Let somebody else do something to a page, at once or when it is unlocked.
+
+    Nothing happens to a page whose process has ended, nor in memory to one that is evicted.
+    """
     pfn = int(v.row[ROW_PLACE])
-    handle = int(m.rmap[pfn])
+    handle = int(m.rmap[int(v.pages[i])])
+    entry = int(m.page_table[handle])
+    if entry == 0 or (entry < 0 and what != EXIT):
+        return
     if what <= WRITE_FAULT:
         fault(m, v, i, clock(m), 1 if what == WRITE_FAULT else 0)
     elif what == GET_PAGE:
@@ -204,7 +221,8 @@ def look_at_touches(m: Mem, v: Migration, i: int) -> None:
     now = clock(m)
     for k in range(int(v.touch_first[i]), int(v.touch_first[i + 1])):
         at = int(v.touch_time[k])
-        if int(v.row[ROW_LAST_LOOK]) <= at < now:
+        held = int(m.page_table[int(m.rmap[int(v.pages[i])])]) > 0
+        if held and int(v.row[ROW_LAST_LOOK]) <= at < now:
             fault(m, v, i, at, 0)
     v.row[ROW_LAST_LOOK] = now
 
@@ -266,6 +284,9 @@ def lock_page(m: Mem, tables: PolicyTables, v: Migration, i: int, pass_: int) ->
         v.counts[MIGRATE_LOCK_WAITED] += 1
         wait(m, tables, v, int(m.system[S_FILE_READ_NS]))
         m.traits[handle] = int(m.traits[handle]) & ~TRAIT_LOCKED
+        if int(m.page_table[handle]) == 0:
+            # The process has ended meanwhile: the next pass finds the page free.
+            return FAILED_LOCKED
     hold_lock(v, pfn)
     return GOES_ON
 

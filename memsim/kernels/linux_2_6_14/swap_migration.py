@@ -22,9 +22,7 @@ from memsim.kernels.layout import (
     TRAIT_BUFFERS,
     TRAIT_BUFFERS_IN_USE,
     TRAIT_HUGETLB,
-    TRAIT_RAMFS,
     TRAIT_SHARED,
-    TRAIT_SHMEM,
     Z_NODE,
     Z_NR_MAPPED,
     Mem,
@@ -59,6 +57,7 @@ from memsim.kernels.linux_2_6_14.migration import (
 from memsim.kernels.linux_2_6_14.page_alloc import free_pages
 from memsim.kernels.linux_2_6_14.page_in_flight import (
     begin_write,
+    can_be_written,
     spend,
     step,
 )
@@ -66,7 +65,7 @@ from memsim.kernels.linux_2_6_14.page_reclaim import remove_mapping
 from memsim.kernels.lru import lru_del
 from memsim.kernels.placement import PolicyTables
 from memsim.kernels.swap import folio_add_lru
-from memsim.kernels.swapfile import add_to_swap, has_swap_space
+from memsim.kernels.swapfile import add_to_swap
 from memsim.kernels.system import S_RECLAIM_NS
 from memsim.kernels.trace_log import LOG_FREE, log_event
 from memsim.kernels.vmstat import NR_VMSCAN_WRITE
@@ -136,15 +135,6 @@ def references_remain(m: Mem, v: Migration, pfn: int) -> bool:
     return bool(int(m.state[pfn]) & (PAGE_PINNED | PAGE_MAPPED) or int(v.row[ROW_REFERENCES]))
 
 
-@inline
-def can_be_written(m: Mem, pfn: int) -> bool:
-    """Say whether there is a place to write a page to; shared memory needs room in swap."""
-    traits = int(m.traits[int(m.rmap[pfn])])
-    if traits & TRAIT_RAMFS:
-        return False
-    return not traits & TRAIT_SHMEM or has_swap_space(m)
-
-
 @helper
 def write_out(m: Mem, tables: PolicyTables, v: Migration, pfn: int) -> int:
     """Start to write a dirty page; the next pass finds out what became of that.
@@ -189,7 +179,8 @@ def swap_page(m: Mem, tables: PolicyTables, v: Migration, i: int, pass_: int) ->
     step(m, tables, v, i, pass_, STEP_CHECK_REFERENCES)
     if references_remain(m, v, pfn):
         return FAILED_PINNED
-    step(m, tables, v, i, pass_, STEP_FREE)
+    # Nobody comes between the check and the removal: both are made under the tree lock.
     remove_mapping(m, pfn)
+    step(m, tables, v, i, pass_, STEP_FREE)
     free_old_page(m, tables, v.cpu, pfn)
     return MOVED_SWAP
