@@ -17,6 +17,7 @@ from memsim.kernels.buddy import (
 from memsim.kernels.ideal_room import make_own_room, make_pageblock
 from memsim.kernels.layout import (
     FREE_ORDER_MASK,
+    PAGE_ISOLATED,
     PAGE_LRU,
     Z_BOOST,
     Z_BOOST_FACTOR,
@@ -122,7 +123,7 @@ def count_pageblock(m: Mem, start: int, end: int) -> tuple[int, int]:
             free += 1 << order
             pfn += 1 << order
             continue
-        if state & PAGE_LRU:
+        if state & (PAGE_LRU | PAGE_ISOLATED) == PAGE_LRU:
             lru += 1
         pfn += 1
     return free, lru

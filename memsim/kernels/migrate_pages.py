@@ -89,13 +89,18 @@ def is_hugetlb(m: Mem, pfn: int) -> bool:
 
 
 @helper
-def chunk_end(m: Mem, pages: NDArray[np.int32], first: int, stop: int) -> int:
-    """Say where the chunk ends that begins at ``first``: before 512 base pages are exceeded."""
+def chunk_end(
+    m: Mem, pages: NDArray[np.int32], codes: NDArray[np.int32], first: int, stop: int
+) -> int:
+    """Say where the chunk ends that begins at ``first``: before 512 base pages are exceeded.
+
+    Blocks of the hugetlb pool have had their turn.
+    """
     total = 0
     i = first
     while i < stop:
         pfn = int(pages[i])
-        if not is_hugetlb(m, pfn):
+        if int(codes[i]) == NOT_TRIED and not is_hugetlb(m, pfn):
             total += lru_pages(int(m.state[pfn]))
             if total > NR_MAX_BATCHED_MIGRATION and total > lru_pages(int(m.state[pfn])):
                 return i
@@ -299,7 +304,7 @@ def migrate_pages(
         )
     start = first
     while start < stop and result == 0:
-        end = chunk_end(m, pages, start, stop)
+        end = chunk_end(m, pages, codes, start, stop)
         result = migrate_chunk(m, tables, cpu, rq, pages, start, end, mode, reason, codes, tries, 0)
         start = end
     count_migration(m, mode, reason)
