@@ -84,6 +84,7 @@ def _boot_setup(layout: MachineLayout, boost_factor: int) -> MachineSetup:
         ),
         zonelists=tuple((lists.fallback, lists.nofallback) for lists in layout.zonelists),
         cpu_node=cpu_nodes(layout.nodes),
+        rules=layout.rules,
         hotpluggable=tuple(cut for s, e in plug for cut in intersect(present, s, e)),
     )
 

@@ -69,6 +69,11 @@ def pressure_arrays(setup: MachineSetup, nr_pages: int) -> dict[str, Any]:
     }
 
 
+def dirty_background(setup: MachineSetup) -> int:
+    """Return the dirty pages beyond which the flusher writes at once."""
+    return sum(zone.managed for zone in setup.zones) * DIRTY_BACKGROUND_RATIO // 100
+
+
 def _dirtied_capacity(setup: MachineSetup) -> int:
     """Return a power of two: room for every page of a machine that is not too large for that."""
     managed = sum(zone.managed for zone in setup.zones)
@@ -105,7 +110,7 @@ def _system_row(setup: MachineSetup, first_look: int) -> NDArray[np.int64]:
     row[S.S_FLUSHER_DUE] = S.FOREVER
     row[S.S_DIRTIED_CAPACITY] = _dirtied_capacity(setup)
     managed = sum(zone.managed for zone in setup.zones)
-    row[S.S_DIRTY_BACKGROUND] = managed * DIRTY_BACKGROUND_RATIO // 100
+    row[S.S_DIRTY_BACKGROUND] = dirty_background(setup)
     row[S.S_OOM_MAY_KILL] = 1
     row[S.S_TOTAL_MEMORY] = sum(max(0, z.present - z.watermark[Wmark.HIGH]) for z in setup.zones)
     row[S.S_PAGE_CLUSTER] = 8 if managed >= PAGE_CLUSTER_FROM else 4

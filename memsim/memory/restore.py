@@ -17,6 +17,7 @@ from memsim.mm import (
     MAX_ORDER_NR_PAGES,
     MAX_PAGE_ORDER,
     MIGRATE_PCPTYPES,
+    PAGE_SIZE,
     PAGEBLOCK_NR_PAGES,
     PAGEBLOCK_ORDER,
     REMOTE_DISTANCE,
@@ -24,7 +25,12 @@ from memsim.mm import (
     ZoneType,
 )
 from memsim.mm_init.memblock import Range, intersect, joined
-from memsim.mm_init.watermarks import calculate_normal_threshold
+from memsim.mm_init.resize import SizeRules
+from memsim.mm_init.watermarks import (
+    ManagedZone,
+    calculate_min_free_kbytes,
+    calculate_normal_threshold,
+)
 from memsim.mm_init.zonelists import build_zonelists
 from memsim.traces.capture import CaptureCompaction, CaptureState, CaptureZone
 
@@ -78,15 +84,28 @@ def _capture_setup(
     distances = [
         [LOCAL_DISTANCE if a == b else REMOTE_DISTANCE for b in range(nodes)] for a in range(nodes)
     ]
-    has_cpus = [node in cpu_node for node in range(nodes)]
+    rules = _size_rules(state, distances, [cpu_node.count(node) for node in range(nodes)])
     return MachineSetup(
         zones=tuple(_capture_zone(z, kinds, nodes, cpus, boost_factor) for z in state.zones),
         zonelists=tuple(
             (lists.fallback, lists.nofallback)
-            for lists in build_zonelists(kinds, distances, has_cpus)
+            for lists in build_zonelists(kinds, distances, list(map(bool, rules.node_cpus)))
         ),
         cpu_node=cpu_node,
         pressure=pressure,
+        rules=rules,
+    )
+
+
+def _size_rules(state: CaptureState, distances: list[list[int]], node_cpus: list[int]) -> SizeRules:
+    """Say what sizes follow from: a snapshot does not say whether khugepaged runs, its marks do."""
+    zones = [ManagedZone(zone.node, zone.zone_type, zone.managed) for zone in state.zones]
+    without = calculate_min_free_kbytes(zones, [zone.wmark_high for zone in state.zones])
+    marked = sum(zone.wmark_min for zone in state.zones) * PAGE_SIZE // 1024
+    return SizeRules(
+        node_cpus=tuple(node_cpus),
+        distances=tuple(map(tuple, distances)),
+        khugepaged=marked > without,
     )
 
 

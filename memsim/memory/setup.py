@@ -26,6 +26,7 @@ from memsim.mm import (
     ZoneType,
     ZoneType2005,
 )
+from memsim.mm_init.resize import SizeRules
 from memsim.profiles import Mechanism
 
 NO_ZONE = 255
@@ -124,6 +125,10 @@ class MachineSetup:
     max_page_order: int = MAX_PAGE_ORDER
     pageblock_order: int = PAGEBLOCK_ORDER
     pressure: Pressure | None = None
+    rules: SizeRules | None = None
+    """From what sizes follow when memory comes or goes; None: none ever does."""
+    offline: tuple[tuple[int, int], ...] = ()
+    """Half-open pfn ranges of memory that is offline: no zone's, though it can come back."""
     """How reclaim, swap and compaction behave; None: a request that would reclaim just fails, as
     where a trace holds what the kernel's own reclaim did."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import TypeVar
 
 from memsim.errors import InputError, Problem
 from memsim.mm import LOCAL_DISTANCE, MAX_PFN, REMOTE_DISTANCE, SECTION_PAGES, ZoneType
@@ -22,11 +23,13 @@ from memsim.mm_init.memblock import (
     memory_block_size,
 )
 from memsim.mm_init.options import BootOptions, VmOptions
+from memsim.mm_init.resize import SizeRules, pageset_size, zonelists_of
 from memsim.mm_init.watermarks import ManagedZone, Watermarks, WatermarkState
-from memsim.mm_init.zonelists import Zonelists, build_zonelists
+from memsim.mm_init.zonelists import Zonelists
 from memsim.mm_init.zones import ZoneSpan, boot_zones, online_dimm, zone_for_pfn_range
 
 _ZoneKey = tuple[int, ZoneType]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class MachineLayout:
     blocks: tuple[MemoryBlock, ...] = field(repr=False)
     boot_reserved: tuple[Range, ...] = field(repr=False)
     """Ranges that boot took, ascending, over all zones."""
+    rules: SizeRules = field(repr=False)
 
     @property
     def end_pfn(self) -> int:
@@ -210,17 +214,27 @@ def memory_blocks(
     return tuple(blocks)
 
 
-def _pageset_sizes(
-    marks: _Marks, nodes: Sequence[NodeSpec], fraction: int
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    online = sum(len(node.cpus) for node in nodes)
-    batches, highs = [], []
-    for zone, mark in zip(marks.zones, marks.state.marks, strict=True):
-        batch = watermarks.zone_batchsize(zone.managed)
-        cpus = len(nodes[zone.nid].cpus) or online
-        batches.append(batch)
-        highs.append(watermarks.zone_highsize(zone.managed, mark.low, batch, cpus, fraction))
-    return tuple(batches), tuple(highs)
+def _size_rules(
+    nodes: Sequence[NodeSpec],
+    distances: Sequence[Sequence[int]],
+    khugepaged: bool,
+    vm: VmOptions,
+) -> SizeRules:
+    """Keep what sizes follow from, for when memory comes or goes later."""
+    default = SizeRules((), (), khugepaged)
+    return SizeRules(
+        node_cpus=tuple(len(node.cpus) for node in nodes),
+        distances=tuple(tuple(row) for row in distances),
+        khugepaged=khugepaged,
+        user_min_free_kbytes=_given(vm.min_free_kbytes, default.user_min_free_kbytes),
+        watermark_scale_factor=_given(vm.watermark_scale_factor, default.watermark_scale_factor),
+        lowmem_reserve_ratio=_given(vm.lowmem_reserve_ratio, default.lowmem_reserve_ratio),
+        percpu_pagelist_high_fraction=vm.percpu_pagelist_high_fraction,
+    )
+
+
+def _given(value: T | None, default: T) -> T:
+    return default if value is None else value
 
 
 def machine_layout(
@@ -249,19 +263,22 @@ def machine_layout(
     marks = _Marks(boot, _managed_at_first(zones, reservations))
     _plug_dimms(nodes, zones, marks, block_pages, movable_node=boot.movable_node)
     marks.sysctl(vm, {(zone.nid, zone.zone_type): zone.managed for zone in zones})
-    pcp_batch, pcp_high = _pageset_sizes(marks, nodes, vm.percpu_pagelist_high_fraction)
-    has_cpus = [bool(node.cpus) for node in nodes]
-    online_cpus = sum(len(node.cpus) for node in nodes)
+    rules = _size_rules(nodes, distances, marks.khugepaged, vm)
+    pagesets = [
+        pageset_size(zone, mark.low, rules)
+        for zone, mark in zip(marks.zones, marks.state.marks, strict=True)
+    ]
+    online_cpus = sum(rules.node_cpus)
     final = [ManagedZone(zone.nid, zone.zone_type, zone.managed) for zone in zones]
     return MachineLayout(
         nodes=tuple(nodes),
         zones=tuple(zones),
-        zonelists=build_zonelists([(z.nid, z.zone_type) for z in zones], distances, has_cpus),
+        zonelists=zonelists_of(final, rules),
         lowmem_reserve=marks.lowmem_reserve,
         min_free_kbytes=marks.state.min_free_kbytes,
         watermark=marks.state.marks,
-        pcp_batch=pcp_batch,
-        pcp_high=pcp_high,
+        pcp_batch=tuple(batch for _, batch in pagesets),
+        pcp_high=tuple(high for high, _ in pagesets),
         stat_threshold=tuple(
             watermarks.calculate_normal_threshold(zone.managed, online_cpus)
             for zone in marks.refreshed
@@ -272,4 +289,5 @@ def machine_layout(
         block_pages=block_pages,
         blocks=memory_blocks(nodes, zones, block_pages),
         boot_reserved=tuple(memory.reserved),
+        rules=rules,
     )
