@@ -207,6 +207,28 @@ class MigrateReason(IntEnum):
     DEMOTION = 8
 
 
+class Unmovable(IntEnum):
+    """What keeps a pageblock from being isolated (has_unmovable_pages, spec 9.3)."""
+
+    NONE = 0
+    ISOLATED = 1
+    """The pageblock is isolated already."""
+    CMA = 2
+    """The pageblock is CMA's, and its pages are not for CMA."""
+    RESERVED = 3
+    """A page that the allocator never got: memory map, kernel image."""
+    SLAB = 4
+    """A page of reclaimable slab."""
+    KERNEL = 5
+    """Any other page of the kernel: slab, page table, stack, pipe."""
+    LRU_BATCH = 6
+    """A page of a user that waits in a CPU's batch to enter an LRU list."""
+    TAKEN = 7
+    """A page that somebody has taken off its LRU list."""
+    COMPOUND = 8
+    """A page larger than a pageblock crosses the edge of the range."""
+
+
 class Use(IntEnum):
     """What an allocation is for; policies map it to a type (design: type_of_request)."""
 

@@ -14,6 +14,7 @@ from memsim.kernels.layout import (
     Mem,
 )
 from memsim.kernels.lru import lru_add
+from memsim.kernels.system import S_LRU_CACHE_DISABLED
 from memsim.mm import LRU_BATCH, LRU_BATCH_2005
 
 
@@ -53,5 +54,6 @@ def folio_add_lru(m: Mem, cpu: int, pfn: int, order: int) -> None:
     m.lru_batches[row] = length
     m.lru_batches[row + length] = pfn
     m.state[pfn] |= PAGE_LRU_PENDING
-    if length == (LRU_BATCH_2005 if m.lru_per_zone else LRU_BATCH):
+    limit = LRU_BATCH_2005 if m.lru_per_zone else LRU_BATCH
+    if length == limit or int(m.system[S_LRU_CACHE_DISABLED]):
         lru_add_drain(m, cpu)

@@ -139,6 +139,8 @@ S_WAITERS = 43
 """R_WAITERS of the request at hand."""
 S_WAITED = 44
 """What streams have fallen behind since anybody took note (ns)."""
+S_LRU_CACHE_DISABLED = 45
+"""How many want pages to enter LRU lists at once, without waiting in a CPU's batch."""
 S_COMPACT = 64
 """The run of compaction at hand (compact_control.CC_*)."""
 S_READ_AT = 96

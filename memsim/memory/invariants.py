@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from memsim.kernels import layout as L
 from memsim.kernels.placement import OPT_RESERVE_TYPE
 from memsim.memory.lru_invariants import lru_violations
-from memsim.memory.setup import pcp_order
+from memsim.memory.setup import NO_ZONE, pcp_order
 from memsim.memory.swap_invariants import swap_violations
 from memsim.mm import (
     MAX_ORDER_NR_PAGES,
@@ -33,6 +33,7 @@ class Accounts(NamedTuple):
     free: int
     pcp: int
     allocated: int
+    offline: int
 
 
 class Blocks(NamedTuple):
@@ -87,8 +88,9 @@ def violations(memory: Memory) -> tuple[list[str], Accounts]:
     found += _handles(memory)
     found += lru_violations(memory)
     found += swap_violations(memory)
-    pages = [sum(_pages(part) for part in group) for group in (free, cached, [held])]
-    return found, Accounts(*pages)
+    offline = sum(end - start for start, end in memory.setup.offline)
+    found += _offline(memory)
+    return found, Accounts(sum(map(_pages, free)), sum(map(_pages, cached)), _pages(held), offline)
 
 
 def _pages(blocks: Blocks) -> int:
@@ -119,6 +121,7 @@ def _zone(memory: Memory, z: int, free: Blocks, cached: Blocks) -> Iterator[str]
     if count != _pages(cached):
         yield f"per-CPU counts say {count} pages, the lists hold {_pages(cached)}"
     yield from _reserve(memory, z)
+    yield from _isolated(memory, z)
     yield from _unmerged(memory, free)
 
 
@@ -145,6 +148,27 @@ def _unmerged(memory: Memory, free: Blocks) -> Iterator[str]:
         types = memory.mem.pageblocks[[pfn >> unit, buddy >> unit]]
         if order < unit or max(types) < MIGRATE_PCPTYPES:
             yield f"free buddies {pfn:#x} and {buddy:#x} of order {order} did not merge"
+
+
+def _isolated(memory: Memory, z: int) -> Iterator[str]:
+    """A zone counts its isolated pageblocks."""
+    unit = memory.setup.pageblock_order
+    pieces = memory.setup.zones[z].pieces
+    types = [memory.mem.pageblocks[s >> unit : -(-e >> unit)] for s, e in pieces]
+    blocks = sum(int(np.count_nonzero(part == Migratetype.ISOLATE)) for part in types)
+    counted = memory.zone_field(z, L.Z_NR_ISOLATE_PAGEBLOCK)
+    if counted != blocks and memory.setup.mechanism == "linux-6.1":
+        yield f"{counted} pageblocks are said to be isolated, {blocks} are"
+
+
+def _offline(memory: Memory) -> Iterator[str]:
+    """Memory that is offline is no zone's, and its pages are nobody's."""
+    for start, end in memory.setup.offline:
+        if np.any(memory.mem.state[start:end]):
+            yield f"a page between {start:#x} and {end:#x} is in use, though offline"
+        zones = memory.mem.zone_of[start >> MAX_PAGE_ORDER : end >> MAX_PAGE_ORDER]
+        if np.any(zones != NO_ZONE):
+            yield f"memory between {start:#x} and {end:#x} is some zone's, though offline"
 
 
 def _marks(memory: Memory, free: list[Blocks], cached: list[Blocks]) -> Iterator[str]:
