@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 import click
 
@@ -53,6 +54,11 @@ def command(
     The system calls of cases.jsonl are repeated from the state before. Prints the quantities of
     each call, the kernel's and memsim's. Exits with 1 if one is out of its bound.
 
+    The memory blocks of e3.jsonl are taken offline, in its order, from the state ``before``. Prints
+    one line per block: what the kernel made of it and what memsim does. Files tell only how many
+    pages were pinned: those marked as accessed are, then others drawn by lot. Exits with 1 if
+    anything that is judged differs.
+
     With --policy it asks what if: the same requests, placed by another policy, are counted beside
     the fall-backs that the kernels printed. Exits with 1 if memsim does not fall back as often as
     they did where it replays what was recorded.
@@ -79,31 +85,47 @@ def command(
     ctx.exit(0 if exact else 1)
 
 
+class Report(Protocol):
+    """What a judge says of a capture."""
+
+    @property
+    def exact(self) -> bool:
+        """Nothing that is judged differs."""
+
+    def to_json(self) -> str:
+        """Return one JSON object."""
+
+    def to_text(self) -> str:
+        """Return a table."""
+
+
 def _judged(folder: Path, as_json: bool) -> tuple[bool, str]:
-    """Judge what a folder holds: the trace of a replay, a series of attempts, or both."""
+    """Judge all that a folder holds: a replay, attempts, system calls, blocks taken offline."""
     import json
 
     from memsim.fidelity import judge
     from memsim.fidelity.attempts import has_attempts, judge_attempts
     from memsim.fidelity.migrations import has_migrations, judge_migrations
+    from memsim.fidelity.offlining import has_offlining, judge_offlining
     from memsim.fidelity.series import RECORD
     from memsim.traces.capture import find_state, find_trace, read_capture
 
+    replayed = find_state(folder, "start") is not None and find_trace(folder) is not None
+    reports: dict[str, Report] = {}
+    if has_attempts(folder) or ((folder / RECORD).is_file() and not replayed):
+        reports["attempts"] = judge_attempts(folder)
     if has_migrations(folder):
-        migrations = judge_migrations(folder)
-        return migrations.exact, migrations.to_json() if as_json else migrations.to_text()
-    if (folder / RECORD).is_file() and not (find_state(folder, "start") and find_trace(folder)):
-        attempts = judge_attempts(folder)
-        return attempts.exact, attempts.to_json() if as_json else attempts.to_text()
-    replay = judge(read_capture(folder))
-    if not has_attempts(folder):
-        return replay.exact, replay.to_json() if as_json else replay.to_text()
-    attempts = judge_attempts(folder)
-    exact = replay.exact and attempts.exact
-    if as_json:
-        both = {**json.loads(replay.to_json()), "attempts": json.loads(attempts.to_json())}
-        return exact, json.dumps(both, indent=2)
-    return exact, f"{replay.to_text()}\n\n{attempts.to_text()}"
+        reports["migrations"] = judge_migrations(folder)
+    if has_offlining(folder):
+        reports["offlining"] = judge_offlining(folder)
+    if replayed or not reports:
+        reports = {"": judge(read_capture(folder)), **reports}
+    exact = all(report.exact for report in reports.values())
+    if not as_json:
+        return exact, "\n\n".join(report.to_text() for report in reports.values())
+    whole = {name: json.loads(report.to_json()) for name, report in reports.items()}
+    first = whole.pop(next(iter(whole)))
+    return exact, json.dumps({**first, **whole}, indent=2)
 
 
 def _spread(folder: Path, seeds: str, as_json: bool) -> tuple[bool, str]:
