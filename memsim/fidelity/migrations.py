@@ -251,14 +251,11 @@ def _histogram(counts: Mapping[str, Any]) -> dict[int, int]:
 def judge_case(case: Case, moved: Moved) -> Migrated:
     """Hold what memsim's call came to against the kernel's."""
     outcome = moved.outcome
-    status: dict[int, int] = {}
-    for value in outcome.status.tolist():
-        status[value] = status.get(value, 0) + 1
     full = bool((outcome.codes == -ENOMEM).any())
     quantities = [
         _same("ret", case.ret, outcome.ret),
         _same("errno", case.errno, outcome.errno),
-        _same("status", _shown(case.status), _shown(status)),
+        _same("status", _shown(case.status), _shown(moved.status)),
         _where(case.where_after, moved.where_after, case.setting.pages if full else 0),
     ]
     ours, theirs = _counters(outcome.counters), _counters(case.vmstat)

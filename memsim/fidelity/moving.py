@@ -20,6 +20,7 @@ from memsim.kernels import layout as L
 from memsim.kernels.system import S_DIRTY_BACKGROUND
 from memsim.memory import Memory
 from memsim.memory.migrating import (
+    UNTOUCHED,
     MigrateOutcome,
     mbind,
     migrate_pages,
@@ -88,10 +89,10 @@ class Setting:
         return self.args.get("swap", "0") != "0"
 
     def says(self, *words: str) -> bool:
-        """Whether the label, or an argument that only names a situation, has one of the words."""
-        return any(word in self.label for word in words) or any(
-            self.args.get(word, "0") != "0" for word in words
-        )
+        """Whether the label, an argument, or what one is set to has one of the words."""
+        values = (value for key, value in self.args.items() if key not in ("path", "op"))
+        text = " ".join((self.label, *values))
+        return any(word in text or self.args.get(word, "0") != "0" for word in words)
 
     @property
     def shared(self) -> bool:
@@ -140,6 +141,8 @@ class Moved(NamedTuple):
     """What a repeated migration came to."""
 
     outcome: MigrateOutcome
+    status: dict[int, int]
+    """Pages by status; only move_pages writes any."""
     where_after: dict[int, int]
     """Pages by node, NOBODY for those that are not in memory."""
 
@@ -155,9 +158,15 @@ def repeat(memory: Memory, setting: Setting) -> Moved:
     for handle, first in outcome.split.tolist():
         pieces = np.arange(first, first + PAGEBLOCK_NR_PAGES - 1)
         where[np.flatnonzero(handles == handle)[1:]] = query(memory, pieces)
-    nodes, counts = np.unique(where, return_counts=True)
-    after = dict(zip(nodes.tolist(), counts.tolist(), strict=True))
-    return Moved(outcome, after)
+    status = {UNTOUCHED: setting.pages}
+    if setting.op == "move_pages":
+        status = _histogram(outcome.status)
+    return Moved(outcome, status, _histogram(where))
+
+
+def _histogram(values: NDArray[np.int32]) -> dict[int, int]:
+    found, counts = np.unique(values, return_counts=True)
+    return dict(zip(found.tolist(), counts.tolist(), strict=True))
 
 
 def _call(memory: Memory, setting: Setting, handles: NDArray[np.int32]) -> MigrateOutcome:
@@ -227,9 +236,10 @@ def _excess(memory: Memory, setting: Setting) -> int:
 def _filler(setting: Setting) -> Request:
     """Say what the target's memory is full of."""
     node = setting.target
-    if setting.says("cache", "clean", "dirty") and not setting.says("hog"):
+    locked = setting.says("locked")
+    if setting.says("cache", "clean", "dirty") and not locked:
         return Request(ANON_GFP, Use.PAGE_CACHE, preferred=node, lru=True)
-    locked = setting.says("locked") or not setting.says("hog")
+    locked = locked or not setting.says("hog")
     return Request(ANON_GFP, Use.ANON, preferred=node, lru=True, mlocked=locked)
 
 
