@@ -26,12 +26,13 @@ from memsim.kernels.layout import (
     REQUEST_FIELDS,
     Mem,
 )
+from memsim.kernels.numa_balancing import numa_hint_fault
 from memsim.kernels.page_alloc import NEEDS_OOM_KILL, free_pages
 from memsim.kernels.placement import PolicyTables
 from memsim.kernels.runs import begins_run, run_of_events
 from memsim.kernels.slowpath import alloc_pages
 from memsim.kernels.slowpath import drain_all_pages as drain_all
-from memsim.kernels.system import S_OOM, S_STALL, S_WAITERS, fall_behind
+from memsim.kernels.system import S_NUMA_BALANCING, S_OOM, S_STALL, S_WAITERS, fall_behind
 from memsim.kernels.touch import fault_in
 from memsim.kernels.trace_log import (
     keeps_log,
@@ -76,6 +77,8 @@ def run_batch(
             if pfn >= 0:
                 free_pages(m, cpu, pfn)
         elif op & OP_TOUCH and is_resident(m, b, i):
+            if int(m.system[S_NUMA_BALANCING]):
+                numa_hint_fault(m, tables, cpu, int(b.handle[i]))
             pfn = touch(m, b, i)
         elif is_skipped(m, b, i):
             b.status[i] = SKIPPED

@@ -276,6 +276,9 @@ class Mem(NamedTuple):
     of a file, or of slab, that reclaim has freed."""
     traits: NDArray[np.uint8]
     """TRAIT_* of what each handle holds."""
+    numa_hints: NDArray[np.uint8]
+    """1 where NUMA balancing wants to know of the next access, plus twice the number of the node
+    (from 1) that the last such access came from."""
     lru_next: NDArray[np.int32]
     lru_prev: NDArray[np.int32]
     """LRU links; entry N + i is the head of list i, and the last NR_PRIVATE_LISTS are reclaim's

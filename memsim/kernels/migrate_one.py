@@ -11,9 +11,6 @@ from __future__ import annotations
 
 from errno import EAGAIN, EBUSY, EINVAL, ENOMEM
 
-import numpy as np
-from numpy.typing import NDArray
-
 from memsim.kernels._jit import helper, inline
 from memsim.kernels.compact_control import MIGRATE_ASYNC, MIGRATE_SYNC
 from memsim.kernels.daemons import carry_out_due
@@ -31,7 +28,7 @@ from memsim.kernels.layout import (
 )
 from memsim.kernels.lru import lru_pages, page_holder
 from memsim.kernels.migrate import free_traced, let_buffers_go, move_page
-from memsim.kernels.migrate_target import alloc_migration_target
+from memsim.kernels.migrate_target import TargetRequest, alloc_migration_target
 from memsim.kernels.page_io import device_congested, write_page, writeback_entry, writes_end
 from memsim.kernels.placement import PolicyTables
 from memsim.kernels.system import (
@@ -157,7 +154,7 @@ def try_to_move(
 def unmap_and_move(
     m: Mem,
     tables: PolicyTables,
-    rq: NDArray[np.int64],
+    want: TargetRequest,
     source: int,
     cpu: int,
     mode: int,
@@ -171,7 +168,7 @@ def unmap_and_move(
     if not int(m.state[source]) & PAGE_ISOLATED:
         return 0
     catch_up(m, tables)
-    target = alloc_migration_target(m, tables, cpu, rq, source, reason)
+    target = alloc_migration_target(m, tables, cpu, want, source, reason)
     code = -ENOMEM
     if target >= 0:
         force = 1 if attempt >= FORCE_FROM else 0

@@ -23,7 +23,12 @@ from memsim.kernels.lru import lru_pages
 from memsim.kernels.migrate import MIGRATE_PASSES, putback_lru_page
 from memsim.kernels.migrate_one import traits_of, unmap_and_move
 from memsim.kernels.migrate_split import split_huge_page
-from memsim.kernels.migrate_target import LONGTERM_PIN, NUMA_MISPLACED
+from memsim.kernels.migrate_target import (
+    LONGTERM_PIN,
+    NUMA_MISPLACED,
+    TargetRequest,
+    target_request,
+)
 from memsim.kernels.placement import PolicyTables
 from memsim.kernels.system import NR_MIGRATION_FIELDS, S_MIGRATION
 from memsim.kernels.trace_log import LOG_MIGRATE_PAGES, log_event
@@ -123,7 +128,7 @@ def putback_pieces(m: Mem, head: int, pages: int) -> int:
 def migrate_pieces(
     m: Mem,
     tables: PolicyTables,
-    rq: NDArray[np.int64],
+    want: TargetRequest,
     head: int,
     pages: int,
     cpu: int,
@@ -141,7 +146,7 @@ def migrate_pieces(
         for pfn in range(head, head + pages):
             if result == -ENOMEM or not int(m.state[pfn]) & PAGE_ISOLATED:
                 continue
-            code = unmap_and_move(m, tables, rq, pfn, cpu, mode, reason, attempt)
+            code = unmap_and_move(m, tables, want, pfn, cpu, mode, reason, attempt)
             if code == 0:
                 tally(m, MIG_SUCCEEDED, 1)
             elif code == -EAGAIN:
@@ -174,7 +179,7 @@ def end_chunk(
     m: Mem,
     tables: PolicyTables,
     cpu: int,
-    rq: NDArray[np.int64],
+    want: TargetRequest,
     pages: NDArray[np.int32],
     first: int,
     stop: int,
@@ -195,7 +200,7 @@ def end_chunk(
             block_pages = 1 << int(codes[i]) - SPLIT
             head = int(pages[i])
             if result == 0:
-                code = migrate_pieces(m, tables, rq, head, block_pages, cpu, mode, reason)
+                code = migrate_pieces(m, tables, want, head, block_pages, cpu, mode, reason)
                 result = -ENOMEM if code == -ENOMEM else 0
             else:
                 code = putback_pieces(m, head, block_pages)
@@ -208,7 +213,7 @@ def migrate_chunk(
     m: Mem,
     tables: PolicyTables,
     cpu: int,
-    rq: NDArray[np.int64],
+    want: TargetRequest,
     pages: NDArray[np.int32],
     first: int,
     stop: int,
@@ -228,7 +233,7 @@ def migrate_chunk(
             if is_hugetlb(m, head) != (hugetlb != 0):
                 continue
             block_pages = lru_pages(int(m.state[head]))
-            code = unmap_and_move(m, tables, rq, head, cpu, mode, reason, attempt)
+            code = unmap_and_move(m, tables, want, head, cpu, mode, reason, attempt)
             tries[i] += 1
             if code == -ENOMEM:
                 code = split_to_move(m, head, reason)
@@ -248,7 +253,7 @@ def migrate_chunk(
                 tally_failure(m, block_pages, block_pages)
         if retry_pages == 0:
             break
-    return end_chunk(m, tables, cpu, rq, pages, first, stop, mode, reason, codes, hugetlb)
+    return end_chunk(m, tables, cpu, want, pages, first, stop, mode, reason, codes, hugetlb)
 
 
 @helper
@@ -297,15 +302,18 @@ def migrate_pages(
         codes[i] = NOT_TRIED
         tries[i] = 0
         some_hugetlb = some_hugetlb or is_hugetlb(m, int(pages[i]))
+    want = target_request(rq)
     result = 0
     if some_hugetlb:
         result = migrate_chunk(
-            m, tables, cpu, rq, pages, first, stop, mode, reason, codes, tries, 1
+            m, tables, cpu, want, pages, first, stop, mode, reason, codes, tries, 1
         )
     start = first
     while start < stop and result == 0:
         end = chunk_end(m, pages, codes, start, stop)
-        result = migrate_chunk(m, tables, cpu, rq, pages, start, end, mode, reason, codes, tries, 0)
+        result = migrate_chunk(
+            m, tables, cpu, want, pages, start, end, mode, reason, codes, tries, 0
+        )
         start = end
     count_migration(m, mode, reason)
     if result != 0:

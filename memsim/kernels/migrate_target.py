@@ -5,6 +5,8 @@ Source: alloc_migration_target, mm/migrate.c, and its callers' flags, Linux 6.1.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -58,6 +60,33 @@ TRANSHUGE_LIGHT = REQ_IO | REQ_FS | REQ_NOMEMALLOC
 NOT_OF_A_TARGET = REQ_LRU | REQ_SLAB | REQ_HUGE_FAULT
 
 
+class TargetRequest(NamedTuple):
+    """What targets are asked for with (struct migration_target_control)."""
+
+    migratetype: int
+    movable: bool
+    """The request is for movable memory, and so may be served by Movable."""
+    highest_zone: int
+    flags: int
+    """REQ_*."""
+    node: int
+    """Whose zonelist is walked; -1: that of the source's node."""
+    nodemask: int
+
+
+@inline
+def target_request(rq: NDArray[np.int64]) -> TargetRequest:
+    """Read a request row (R_*)."""
+    return TargetRequest(
+        int(rq[R_MIGRATETYPE]),
+        (int(rq[R_PAGE]) & MOBILITY_MASK) >> MOBILITY_SHIFT == MOVABLE_TYPE,
+        int(rq[R_HIGHEST_ZONE]),
+        int(rq[R_FLAGS]),
+        int(rq[R_NODE]),
+        int(rq[R_NODEMASK]),
+    )
+
+
 @inline
 def target_flags(flags: int, order: int, reason: int) -> int:
     """Say with which flags a target is asked for: a large one as a huge page is (GFP_TRANSHUGE)."""
@@ -69,36 +98,32 @@ def target_flags(flags: int, order: int, reason: int) -> int:
 
 
 @inline
-def target_highest_zone(rq: NDArray[np.int64], order: int, source_type: int, reason: int) -> int:
+def target_highest_zone(want: TargetRequest, order: int, source_type: int, reason: int) -> int:
     """Say up to which zone a target may lie: what lies in Movable may stay there, if it may move.
 
     Nothing that is to be pinned for long goes to Movable.
     """
-    asks_movable = (int(rq[R_PAGE]) & MOBILITY_MASK) >> MOBILITY_SHIFT == MOVABLE_TYPE
-    if reason != LONGTERM_PIN and (order > 0 or (asks_movable and source_type == MOVABLE_ZONE)):
+    stays_movable = want.movable and source_type == MOVABLE_ZONE
+    if reason != LONGTERM_PIN and (order > 0 or stays_movable):
         return MOVABLE_ZONE
-    return int(rq[R_HIGHEST_ZONE])
+    return want.highest_zone
 
 
 @inline
-def target_context(
-    m: Mem, cpu: int, rq: NDArray[np.int64], source: int, reason: int
-) -> AllocContext:
+def target_context(m: Mem, cpu: int, want: TargetRequest, source: int, reason: int) -> AllocContext:
     """Describe the request for a block to which another one is to be moved."""
     order = (int(m.state[source]) & ORDER_MASK) >> ORDER_SHIFT
     z = page_zone(m, source)
-    node = int(rq[R_NODE])
-    if node < 0:
-        node = zone_get(m, z, Z_NODE)
-    flags = target_flags(int(rq[R_FLAGS]), order, reason)
+    node = want.node if want.node >= 0 else zone_get(m, z, Z_NODE)
+    flags = target_flags(want.flags, order, reason)
     which = 2 * node + (1 if flags & REQ_THISNODE else 0)
     return AllocContext(
         order,
-        int(rq[R_MIGRATETYPE]),
-        target_highest_zone(rq, order, zone_get(m, z, Z_TYPE), reason),
+        want.migratetype,
+        target_highest_zone(want, order, zone_get(m, z, Z_TYPE), reason),
         flags,
         which * (m.nr_zones + 1),
-        int(rq[R_NODEMASK]),
+        want.nodemask,
         cpu,
     )
 
@@ -140,16 +165,14 @@ def alloc_page_of(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
 
 @helper
 def alloc_migration_target(
-    m: Mem, tables: PolicyTables, cpu: int, rq: NDArray[np.int64], source: int, reason: int
+    m: Mem, tables: PolicyTables, cpu: int, want: TargetRequest, source: int, reason: int
 ) -> int:
     """Allocate a block to which the block at ``source`` is to be moved; -1 if there is none.
 
-    ``rq`` is a request row (R_*); without a node in it, the source's own is preferred. What is
-    demoted goes to the preferred node if that has room at once, then to any of the mask.
+    What is demoted goes to the preferred node if that has room at once, then to any of the mask.
     """
-    ac = target_context(m, cpu, rq, source, reason)
-    node = int(rq[R_NODE])
-    if reason == NUMA_MISPLACED and not stays_balanced(m, node, 1 << ac.order):
+    ac = target_context(m, cpu, want, source, reason)
+    if reason == NUMA_MISPLACED and not stays_balanced(m, want.node, 1 << ac.order):
         return -1
     pfn = -1
     if reason == DEMOTION:

@@ -151,7 +151,9 @@ S_SPARE_HANDLE, S_SPARE_END = S_READ_AT + READ_SEQUENCES, S_READ_AT + READ_SEQUE
 S_MIGRATION = S_SPARE_END + 1
 """What the call of migrate_pages at hand has come to (migrate_pages.MIG_*)."""
 NR_MIGRATION_FIELDS = 6
-SYSTEM_FIELDS = S_MIGRATION + NR_MIGRATION_FIELDS
+S_NUMA_BALANCING = S_MIGRATION + NR_MIGRATION_FIELDS
+"""1: some pages may have NUMA hints (Mem.numa_hints)."""
+SYSTEM_FIELDS = S_NUMA_BALANCING + 1
 PACE_NS = 5_000_000
 """So far streams may fall behind before the order of what follows is looked at again."""
 

@@ -22,7 +22,7 @@ from memsim.kernels.linux_2_6_14 import batch as batch_2_6_14
 from memsim.kernels.linux_2_6_14 import boot as boot_2_6_14
 from memsim.kernels.placement import OPT_BOOT_TYPE, PolicyTables
 from memsim.kernels.system import S_NOW, S_OOM
-from memsim.memory.arrays import copy_pages, new_links
+from memsim.memory.arrays import copy_pages, handle_columns, new_links, no_handles
 from memsim.memory.counting import hotpluggable, take_census
 from memsim.memory.holding import hold_blocks
 from memsim.memory.invariants import Accounts, violations
@@ -89,8 +89,7 @@ class Memory:
             events=np.zeros(len(vmstat.SYSTEM_EVENTS), np.int64),
             log=log,
             log_cursor=cursor,
-            page_table=np.zeros(1, np.int32),
-            traits=np.zeros(1, np.uint8),
+            **no_handles(),
             **pressure_arrays(self.setup, n),
             nr_pages=n,
             nr_cpus=cpus,
@@ -203,9 +202,7 @@ class Memory:
     def add_handles(self, count: int) -> int:
         """Make room for handles; return the first."""
         first = len(self.page_table)
-        table, traits = np.zeros(first + count + 1, np.int32), np.zeros(first + count + 1, np.uint8)
-        table[:first], traits[:first] = self.page_table, self.mem.traits[:first]
-        self.mem = self.mem._replace(page_table=table, traits=traits)
+        self.mem = self.mem._replace(**handle_columns(self.mem, count))
         return first
 
     def hold(self, handle: int, blocks: HeldBlocks) -> int:

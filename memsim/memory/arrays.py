@@ -11,6 +11,8 @@ from memsim.kernels import layout as L
 from memsim.kernels._jit import COLUMNS
 from memsim.mm import MAX_PAGE_ORDER, NR_ORDERS
 
+OF_HANDLES = (("page_table", np.int32), ("traits", np.uint8), ("numa_hints", np.uint8))
+
 
 def new_pages(nr_pages: int, lru_lists: int) -> dict[str, NDArray[np.int32]]:
     """Return the columns ``rmap``, ``lru_next`` and ``lru_prev``, with every LRU list empty.
@@ -36,3 +38,18 @@ def new_links(nr_pages: int, nr_zones: int) -> NDArray[np.int32]:
     links: NDArray[Any] = np.zeros(first + n, np.int32)
     links[first:] = np.repeat(np.arange(first, first + n, 2), 2)
     return links
+
+
+def no_handles() -> dict[str, Any]:
+    """Return the columns that have an entry per handle; the last entry is nobody's."""
+    return {name: np.zeros(1, kind) for name, kind in OF_HANDLES}
+
+
+def handle_columns(mem: L.Mem, count: int) -> dict[str, Any]:
+    """Return them with room for ``count`` handles more."""
+    columns = {}
+    for name, kind in OF_HANDLES:
+        column = getattr(mem, name)
+        columns[name] = np.zeros(len(column) + count, kind)
+        columns[name][: len(column) - 1] = column[:-1]
+    return columns
