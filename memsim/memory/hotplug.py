@@ -150,7 +150,7 @@ def refusal(memory: Memory, start: int, nr_pages: int) -> tuple[Reason, int]:
     if nr_pages <= 0 or start < 0 or start % PAGEBLOCK_NR_PAGES or end % SECTION_PAGES:
         return Reason.UNALIGNED, -1
     zones = np.unique(memory.mem.zone_of[start >> MAX_PAGE_ORDER : end >> MAX_PAGE_ORDER])
-    if any(s < end and start < e for s, e in memory.setup.offline):
+    if any(s < end and start < e for s, e, _ in memory.setup.offline):
         return Reason.OFFLINE, -1
     if end > memory.nr_pages or NO_ZONE in zones:
         return Reason.HOLE, -1

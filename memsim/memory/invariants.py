@@ -88,7 +88,7 @@ def violations(memory: Memory) -> tuple[list[str], Accounts]:
     found += _handles(memory)
     found += lru_violations(memory)
     found += swap_violations(memory)
-    offline = sum(end - start for start, end in memory.setup.offline)
+    offline = sum(end - start for start, end, _ in memory.setup.offline)
     found += _offline(memory)
     return found, Accounts(sum(map(_pages, free)), sum(map(_pages, cached)), _pages(held), offline)
 
@@ -163,7 +163,7 @@ def _isolated(memory: Memory, z: int) -> Iterator[str]:
 
 def _offline(memory: Memory) -> Iterator[str]:
     """Memory that is offline is no zone's, and its pages are nobody's."""
-    for start, end in memory.setup.offline:
+    for start, end, _ in memory.setup.offline:
         if np.any(memory.mem.state[start:end]):
             yield f"a page between {start:#x} and {end:#x} is in use, though offline"
         zones = memory.mem.zone_of[start >> MAX_PAGE_ORDER : end >> MAX_PAGE_ORDER]

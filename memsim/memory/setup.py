@@ -127,8 +127,8 @@ class MachineSetup:
     pressure: Pressure | None = None
     rules: SizeRules | None = None
     """From what sizes follow when memory comes or goes; None: none ever does."""
-    offline: tuple[tuple[int, int], ...] = ()
-    """Half-open pfn ranges of memory that is offline: no zone's, though it can come back."""
+    offline: tuple[tuple[int, int, int], ...] = ()
+    """First pfn, end and node of memory that is offline: no zone's, though it can come back."""
     """How reclaim, swap and compaction behave; None: a request that would reclaim just fails, as
     where a trace holds what the kernel's own reclaim did."""
 

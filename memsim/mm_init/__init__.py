@@ -217,6 +217,7 @@ def memory_blocks(
 def _size_rules(
     nodes: Sequence[NodeSpec],
     distances: Sequence[Sequence[int]],
+    boot: BootOptions,
     khugepaged: bool,
     vm: VmOptions,
 ) -> SizeRules:
@@ -230,6 +231,7 @@ def _size_rules(
         watermark_scale_factor=_given(vm.watermark_scale_factor, default.watermark_scale_factor),
         lowmem_reserve_ratio=_given(vm.lowmem_reserve_ratio, default.lowmem_reserve_ratio),
         percpu_pagelist_high_fraction=vm.percpu_pagelist_high_fraction,
+        movable_node=boot.movable_node,
     )
 
 
@@ -263,7 +265,7 @@ def machine_layout(
     marks = _Marks(boot, _managed_at_first(zones, reservations))
     _plug_dimms(nodes, zones, marks, block_pages, movable_node=boot.movable_node)
     marks.sysctl(vm, {(zone.nid, zone.zone_type): zone.managed for zone in zones})
-    rules = _size_rules(nodes, distances, marks.khugepaged, vm)
+    rules = _size_rules(nodes, distances, boot, marks.khugepaged, vm)
     pagesets = [
         pageset_size(zone, mark.low, rules)
         for zone, mark in zip(marks.zones, marks.state.marks, strict=True)

@@ -28,6 +28,7 @@ class SizeRules:
     watermark_scale_factor: int = watermarks.WATERMARK_SCALE_FACTOR
     lowmem_reserve_ratio: tuple[int, ...] = watermarks.LOWMEM_RESERVE_RATIO
     percpu_pagelist_high_fraction: int = 0
+    movable_node: bool = False
 
 
 class ZoneSizes(NamedTuple):
