@@ -231,6 +231,27 @@ class Migration(NamedTuple):
     """What the call returned: pages that did not move, or -1."""
     errno: str
     migrate_model_ns: int
+    access_ps_before: int
+    """Mean cost of the workload's accesses since its last such event, in picoseconds; 0: none."""
+    access_ps_after: int
+    """The same until its next such event."""
+    payback_model_ns: int
+    """When cheaper accesses have saved what it cost, at the rate of accesses since; -1: never."""
+
+
+class Accesses(NamedTuple):
+    """How often a workload has accessed its memory, and what that cost."""
+
+    workload: str
+    number: int
+    remote: int
+    """Of these, to memory of another node than the CPU's."""
+    cost_ps: int
+
+    def mean_ps_since(self, before: Accesses) -> int:
+        """Return the mean cost of an access since an earlier count; 0 if there was none."""
+        number = self.number - before.number
+        return (self.cost_ps - before.cost_ps) // number if number else 0
 
 
 class Removal(NamedTuple):
@@ -277,5 +298,6 @@ class TrialRecord:
     """In the kernels of 2005 the number of types of the placement policy, else None."""
     migrations: tuple[Migration, ...] = ()
     removals: tuple[Removal, ...] = ()
+    accesses: tuple[Accesses, ...] = ()
     grouped: bool = False
     """In these kernels: that policy groups by mobility and can reserve pageblocks (HighAtomic)."""

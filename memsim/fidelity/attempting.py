@@ -16,7 +16,7 @@ from memsim.kernels.system import (
     PROACTIVE_INTERVAL_NS,
     S_NEXT_DUE,
 )
-from memsim.kernels.vmstat import PGMIGRATE_SUCCESS, STALL_MODEL_NS
+from memsim.kernels.vmstat import COMPACT_MIGRATED, STALL_MODEL_NS
 from memsim.memory import Memory
 from memsim.mm import OP_FREE, Gfp, Status, Use, ZoneType, gfp_from_text
 from memsim.schema import Request
@@ -101,10 +101,10 @@ class Attempts:
         self.memory.advance(self.now)
         if pages is None and left:
             pages = max(self._pages_of_a_round() - left, 0)
-        moved = int(self.memory.mem.events[PGMIGRATE_SUCCESS])
+        moved = int(self.memory.mem.events[COMPACT_MIGRATED])
         self.memory.compact_proactively()
         while self.is_compacting_proactively:
-            done = int(self.memory.mem.events[PGMIGRATE_SUCCESS]) - moved
+            done = int(self.memory.mem.events[COMPACT_MIGRATED]) - moved
             if pages is not None and done >= pages:
                 return
             self._step_proactively()
@@ -112,9 +112,9 @@ class Attempts:
     def _pages_of_a_round(self) -> int:
         twin = Attempts(self.memory.copy())
         twin.now = self.now
-        before = int(twin.memory.mem.events[PGMIGRATE_SUCCESS])
+        before = int(twin.memory.mem.events[COMPACT_MIGRATED])
         twin.compact_proactively(None)
-        return int(twin.memory.mem.events[PGMIGRATE_SUCCESS]) - before
+        return int(twin.memory.mem.events[COMPACT_MIGRATED]) - before
 
     def finish_proactive_round(self) -> None:
         """Pass time until proactive compaction has ended, if it is at work."""

@@ -110,8 +110,8 @@ from memsim.kernels.trace_log import (
 from memsim.kernels.vmstat import (
     COMPACT_FREE_SCANNED,
     COMPACT_MIGRATE_SCANNED,
-    PGMIGRATE_FAIL,
-    PGMIGRATE_SUCCESS,
+    COMPACT_MIGRATED,
+    COMPACT_NOT_MIGRATED,
 )
 from memsim.kernels.zonelist import AllocContext, next_zone, zonelist_zone
 from memsim.mm import PAGEBLOCK_ORDER
@@ -204,8 +204,8 @@ def migrate_pages(m: Mem) -> tuple[int, bool]:
             break
     control_set(m, CC_NR_MIGRATEPAGES, left)
     control_add(m, CC_MIGRATED, wanted - left)
-    m.events[PGMIGRATE_SUCCESS] += wanted - left
-    m.events[PGMIGRATE_FAIL] += failed if starved else left
+    m.events[COMPACT_MIGRATED] += wanted - left
+    m.events[COMPACT_NOT_MIGRATED] += failed if starved else left
     pfn = control(m, CC_MIGRATE_PFN)
     log_event(m, LOG_COMPACTION, pfn, COMPACTION_MIGRATEPAGES, wanted - left, left)
     return left, starved

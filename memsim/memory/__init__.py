@@ -23,7 +23,7 @@ from memsim.kernels.linux_2_6_14 import boot as boot_2_6_14
 from memsim.kernels.placement import OPT_BOOT_TYPE, PolicyTables
 from memsim.kernels.system import S_NOW, S_OOM
 from memsim.memory.arrays import copy_pages, handle_columns, new_links, no_handles
-from memsim.memory.counting import hotpluggable, take_census
+from memsim.memory.counting import NUMA_NAMES, count_events, hotpluggable, take_census
 from memsim.memory.holding import hold_blocks
 from memsim.memory.invariants import Accounts, violations
 from memsim.memory.pressure import pressure_arrays
@@ -47,8 +47,6 @@ from memsim.mm import (
     Migratetype,
 )
 from memsim.schema import Census, HeldBlocks, Outcome, Request, ZoneInfo
-
-NUMA_NAMES = ("numa_hit", "numa_miss", "numa_foreign", "numa_local", "numa_other")
 
 
 class Memory:
@@ -336,20 +334,8 @@ class Memory:
 
     def vmstat(self) -> dict[str, int]:
         """Return the system-wide counters by name."""
-        zones = self.mem.zones.reshape(-1, L.ZONE_FIELDS)
-        counters: dict[str, int] = {}
-        for i, name in enumerate(NUMA_NAMES):
-            counters[name] = int(zones[:, L.Z_NUMA + i].sum())
-        for i, name in enumerate(vmstat.ZONE_EVENTS):
-            counters[name] = int(zones[:, L.Z_VMSTAT + i].sum())
-        for zone_type, name in enumerate(self._zone_names):
-            of_type = zones[zones[:, L.Z_TYPE] == zone_type]
-            counters[f"pgalloc_{name.lower()}"] = int(of_type[:, L.Z_VMSTAT + vmstat.PGALLOC].sum())
-        del counters["pgalloc"]
-        for i, name in enumerate(vmstat.SYSTEM_EVENTS):
-            counters[name] = int(self.mem.events[i])
-        counters["nr_free_pages"] = sum(map(self.nr_free_pages, range(len(zones))))
-        return counters
+        free = sum(map(self.nr_free_pages, range(len(self.setup.zones))))
+        return {**count_events(self.mem, self._zone_names), "nr_free_pages": free}
 
     @property
     def _old(self) -> bool:

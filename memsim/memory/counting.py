@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from memsim.kernels import census as kernels
 from memsim.kernels import layout as L
+from memsim.kernels import vmstat
 from memsim.memory.setup import MachineSetup, ZoneSetup
 from memsim.mm import MIGRATE_TYPES, NR_ORDERS
 from memsim.schema import Census, MemoryBlocks
+
+NUMA_NAMES = ("numa_hit", "numa_miss", "numa_foreign", "numa_local", "numa_other")
 
 
 def hotpluggable(setup: MachineSetup, zone: ZoneSetup) -> list[tuple[int, int]]:
@@ -60,3 +65,23 @@ def _judge(blocks: dict[int, NDArray[np.int64]]) -> MemoryBlocks:
     stays = rows[:, kernels.BLOCK_RESERVED] + rows[:, kernels.BLOCK_UNMOVABLE] > 0
     held = rows[:, kernels.BLOCK_RESERVED] + rows[:, kernels.BLOCK_ALLOCATED] > 0
     return MemoryBlocks(len(rows), int((~stays).sum()), int((~held).sum()))
+
+
+def count_events(mem: L.Mem, zone_names: Sequence[str]) -> dict[str, int]:
+    """Return the system-wide event counters by their names in /proc/vmstat, and memsim's own."""
+    zones = mem.zones.reshape(-1, L.ZONE_FIELDS)
+    counters: dict[str, int] = {}
+    for i, name in enumerate(NUMA_NAMES):
+        counters[name] = int(zones[:, L.Z_NUMA + i].sum())
+    for i, name in enumerate(vmstat.ZONE_EVENTS):
+        counters[name] = int(zones[:, L.Z_VMSTAT + i].sum())
+    for zone_type, name in enumerate(zone_names):
+        of_type = zones[zones[:, L.Z_TYPE] == zone_type]
+        counters[f"pgalloc_{name.lower()}"] = int(of_type[:, L.Z_VMSTAT + vmstat.PGALLOC].sum())
+    del counters["pgalloc"]
+    for i, name in enumerate(vmstat.SYSTEM_EVENTS):
+        counters[name] = int(mem.events[i])
+    # Compaction counts its own moves apart.
+    counters["pgmigrate_success"] += counters["compact_migrated"]
+    counters["pgmigrate_fail"] += counters["compact_not_migrated"]
+    return counters

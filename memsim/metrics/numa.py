@@ -13,6 +13,15 @@ COLUMNS = (
     Column("local", "requests", "numa_local: served by the node of the CPU", better="higher"),
     Column("other", "requests", "numa_other: served by another node than the CPU's", "lower"),
     Column("hit_ratio", "1", "hit / (hit + miss)", better="higher", dtype="float64"),
+    Column("accesses", "1", "accesses of workloads to memory that they have"),
+    Column(
+        "remote_ratio",
+        "1",
+        "part of them to memory of another node than the CPU's",
+        better="lower",
+        dtype="float64",
+    ),
+    Column("access_ns", "ns", "their mean cost, by distance", better="lower", dtype="float64"),
 )
 
 
@@ -20,4 +29,13 @@ def measure(record: TrialRecord) -> dict[str, int | float | None]:
     """Read the NUMA counters, all zones together."""
     counts = {name: record.vmstat[f"numa_{name}"] for name in COUNTERS}
     served = counts["hit"] + counts["miss"]
-    return {**counts, "hit_ratio": counts["hit"] / served if served else None}
+    accesses = sum(one.number for one in record.accesses)
+    remote = sum(one.remote for one in record.accesses)
+    cost = sum(one.cost_ps for one in record.accesses)
+    return {
+        **counts,
+        "hit_ratio": counts["hit"] / served if served else None,
+        "accesses": accesses or None,
+        "remote_ratio": remote / accesses if accesses else None,
+        "access_ns": cost / 1000 / accesses if accesses else None,
+    }

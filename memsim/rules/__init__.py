@@ -24,6 +24,7 @@ from memsim.rules import vocabulary
 from memsim.rules.axes import axis_findings
 from memsim.rules.events import event_findings, time_findings
 from memsim.rules.findings import Finding, explain
+from memsim.rules.happenings import happening_findings, mode_findings, overlap_findings
 from memsim.rules.kernel import kernel_findings, pairing_findings
 from memsim.rules.machine import machine_findings
 from memsim.scenario import PolicySpec, ScenarioText, WorkloadSpec
@@ -61,6 +62,8 @@ class Parts:
     workloads: dict[str, WorkloadSpec]
     events: dict[int, Event]
     expect: dict[int, Expectation]
+    named: tuple[str, ...]
+    """All workloads by name, also those that are not sound."""
     context: dict[str, Any] = field(repr=False)
     memo: Memo = field(repr=False)
 
@@ -180,6 +183,7 @@ def _parts(data: dict[str, Any], directory: str, inputs: set[str], memo: Memo) -
             for i, text in entries("expect")
             if isinstance(text, str) and (understood := _or_none(parse_expectation, text))
         },
+        named=tuple(str(name) for name, _ in entries("workloads")),
         context=context,
         memo=memo,
     )
@@ -267,19 +271,20 @@ def _events(parts: Parts) -> Iterator[Finding]:
             message = f"node {event.node} does not exist"
             yield Finding((*at, "node"), message, f"nodes are {listed}")
         yield from event_findings(at, event, parts.context["max_page_order"], parts.memory)
-        if event.do == "compact_memory" and (old := _without_compaction(parts)):
-            message = f'profile "{old}" has no compaction'
-            yield Finding((*at, "do"), message, "it came with Linux 2.6.35")
+        old, modern = _profile_in_use(parts, old=True), _profile_in_use(parts, old=False)
+        yield from happening_findings(at, event, parts.machine, parts.named, old)
+        yield from mode_findings(at, event, modern)
         if parts.duration is not None:
             yield from time_findings(at, event, parts.duration, parts.memory)
+    yield from overlap_findings(parts.events)
 
 
-def _without_compaction(parts: Parts) -> str | None:
-    """Name a profile in use whose kernel does not compact."""
+def _profile_in_use(parts: Parts, *, old: bool) -> str | None:
+    """Name a profile in use whose kernel is of 2005, or of later."""
     if parts.machine is None:
         return None
     used = [spec.profile or parts.machine.profile for spec in parts.policies.values()]
-    return next((name for name in used if PROFILES[name].mechanism != "linux-6.1"), None)
+    return next((n for n in used if (PROFILES[n].mechanism != "linux-6.1") == old), None)
 
 
 def _expectations(parts: Parts) -> Iterator[Finding]:

@@ -29,7 +29,9 @@ from memsim.mm import (
 )
 from memsim.scenario import Trial
 from memsim.schema import Migration, Outcome, Removal, Request, Stream, TrialRecord
+from memsim.simulate.happenings import Happenings
 from memsim.simulate.interleave import Agenda, Interleaved
+from memsim.simulate.locality import Locality
 from memsim.simulate.oom import OomKill, OomKiller
 from memsim.simulate.plan import (
     cpus_of_nodes,
@@ -40,14 +42,11 @@ from memsim.simulate.plan import (
 )
 from memsim.simulate.probes import (
     ProbeTally,
-    compactions,
     gfp_text,
     probes_of,
     tally,
 )
 
-COMPACT, SAMPLE = range(2)
-"""Why a trial pauses: before the events of an instant, or after them."""
 BATCH_SIZE = 100_000
 FEW_EVENTS = 256
 SAMPLES = 100
@@ -163,11 +162,22 @@ class _Run:
         self.observed: list[tuple[Interleaved, Outcome]] = []
         # How many events had been carried out before each of them.
         self.observed_at: list[NDArray[np.int64]] = []
-        instants = [self.duration_ns * k // samples for k in range(samples + 1) if samples]
-        compact = compactions(scenario.events, scenario.duration)
-        self.pauses = deque(
-            sorted([(t, COMPACT) for t in compact] + [(t, SAMPLE) for t in instants])
+        requests = {
+            name: range(first, first + count)
+            for name, first, count in zip(
+                self.names, self.first_request.tolist(), self.counts.tolist(), strict=True
+            )
+        }
+        self.locality = Locality(self.memory, requests)
+        self.happenings = Happenings(
+            trial,
+            self.memory,
+            self.names,
+            self.streams,
+            self.first_handle.tolist(),
+            self.locality,
         )
+        self.samples = deque(self.duration_ns * k // samples for k in range(samples + 1) if samples)
         self.timeline: list[Sample] = []
         self.events = 0
         self.agenda = Agenda(self.streams)
@@ -204,26 +214,25 @@ class _Run:
 
     def step(self, most: int) -> bool:
         """Carry out at most so many events, or what comes before them; False at the end."""
-        instant, kind = self.pauses[0] if self.pauses else (self.duration_ns, SAMPLE)
+        sample = self.samples[0] if self.samples else self.duration_ns
+        happening = self.happenings.next_ns
+        happens = happening is not None and happening <= sample
+        instant = happening if happening is not None and happens else sample
         self.at_once = min(self.at_once, most)
-        events = self.agenda.take(self.at_once, instant + (kind == SAMPLE))
+        # What happens to the machine comes before the events of its instant, a sample after them.
+        events = self.agenda.take(self.at_once, instant + (not happens))
         if len(events):
             self._check_events(events)
             self._carry_out(events)
             return True
-        if self.pauses:
-            self._pause()
-            return True
-        self.memory.advance(self.duration_ns)
-        return False
-
-    def _pause(self) -> None:
-        instant, kind = self.pauses.popleft()
         self.memory.advance(instant)
-        if kind == SAMPLE:
-            self._sample(instant)
+        if happens:
+            self.happenings.happen()
+        elif self.samples:
+            self._sample(self.samples.popleft())
         else:
-            self.memory.compact_memory()
+            return False
+        return True
 
     def _check_events(self, events: Interleaved) -> None:
         stream, (_, op, request, cpu, handle) = events
@@ -304,6 +313,7 @@ class _Run:
 
     def result(self) -> TrialResult:
         """Measure what the trial has left behind."""
+        self.happenings.end()
         record = self._record()
         counters = [("", name, value) for name, value in record.vmstat.items()]
         for zone, numa in zip(record.zones, record.zone_vmstat, strict=True):
@@ -315,6 +325,8 @@ class _Run:
             high_order=tuple(tally(record)),
             timeline=tuple(self.timeline),
             oom=tuple(self.oom.kills),
+            migrations=record.migrations,
+            removals=record.removals,
             notes=tuple(dict.fromkeys((*record.notes, *self.oom.notes(), *self._not_made()))),
             events=self.events,
         )
@@ -340,5 +352,8 @@ class _Run:
             memory_block_size=self.memory_block_size,
             pageblock_order=self.memory.setup.pageblock_order,
             old_types=self.old_types,
+            migrations=tuple(moved.row for moved in self.happenings.moved),
+            removals=tuple(removed.row for removed in self.happenings.removals.done),
+            accesses=self.locality.all(),
             grouped=self.grouped,
         )

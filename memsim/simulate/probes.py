@@ -71,12 +71,6 @@ def event_streams(
     return names, streams
 
 
-def compactions(events: tuple[Event, ...], duration_ns: int) -> list[int]:
-    """Return the instants in nanoseconds at which all memory is compacted, in order."""
-    mine = [event for event in events if event.do == "compact_memory"]
-    return sorted(instant for event in mine for instant in event.times(duration_ns))
-
-
 def _timed(event: Event) -> str:
     if event.at is None and event.every is not None:
         return f"{event.do} every {format_duration(event.every)}"

@@ -1,0 +1,156 @@
+"""What happens to the machine at instants of a trial, besides its workloads' requests."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memsim.memory import Memory, migrating
+from memsim.mm import WhyStayed
+from memsim.scenario import Trial
+from memsim.scenario.event import Event
+from memsim.schema import Accesses, Migration, Pin, Stream
+from memsim.simulate.locality import NEVER, Locality, paid_back
+from memsim.simulate.movements import Moved, move, pin_pages, user_pages
+from memsim.simulate.plan import generator
+from memsim.simulate.removals import Removals
+from memsim.units import format_duration
+
+ATTEMPTS = ("probe", "high_alloc")
+"""Events that are requests, and so streams of their own."""
+Action = Callable[[], int | None]
+"""Does something now; says when it is to be called again, None: never."""
+
+
+class Happenings:
+    """A trial's events by their times, and what became of them."""
+
+    def __init__(
+        self,
+        trial: Trial,
+        memory: Memory,
+        names: Sequence[str],
+        streams: Sequence[Stream],
+        first_handle: Sequence[int],
+        locality: Locality,
+    ) -> None:
+        self.memory, self._seed, self._locality = memory, trial.seed, locality
+        self._duration = trial.scenario.duration
+        self._readings: list[tuple[int, Accesses]] = []
+        self.moved: list[Moved] = []
+        self.removals = Removals(memory, trial.scenario.machine.memory_block_size)
+        self._handles = {
+            name: np.arange(first, first + stream.handles, dtype=np.int32)
+            for name, first, stream in zip(names, first_handle, streams, strict=True)
+            if name in trial.scenario.workloads
+        }
+        self._due: list[tuple[int, int, Action]] = []
+        self._count = 0
+        for first, stream in zip(first_handle, streams, strict=True):
+            for pin in stream.pins:
+                self._add(pin.time_ns, partial(self._pin_planned, pin, first))
+        for event in trial.scenario.events:
+            for instant in event.times(self._duration) if event.do not in ATTEMPTS else ():
+                self._add(instant, partial(self._carry_out, event))
+
+    def _add(self, instant: int, action: Action) -> None:
+        heapq.heappush(self._due, (instant, self._count, action))
+        self._count += 1
+
+    @property
+    def next_ns(self) -> int | None:
+        """When something happens next."""
+        return self._due[0][0] if self._due else None
+
+    def happen(self) -> None:
+        """Do what happens next; the simulation has come to that instant."""
+        action = heapq.heappop(self._due)[2]
+        again = action()
+        if again is not None:
+            self._add(again, action)
+
+    def end(self) -> None:
+        """End what is going on at the end of the trial."""
+        self.removals.stop()
+        self._see_what_it_brought()
+
+    def _pin_planned(self, pin: Pin, first: int) -> None:
+        pin_pages(self.memory, pin.handles + np.int32(first), long_term=pin.long_term)
+
+    def _carry_out(self, event: Event) -> None:
+        if event.do == "compact_memory":
+            self.memory.compact_memory()
+        elif event.do == "offline":
+            self._offline(event)
+        elif event.do == "online":
+            self.removals.bring_back(event, named(event))
+        elif event.do == "pin":
+            self._pin(event)
+        elif event.do == "unpin":
+            migrating.unpin(self.memory, self._of(event))
+        else:
+            self._move(event)
+
+    def _of(self, event: Event) -> NDArray[np.int32]:
+        assert event.workload is not None
+        return self._handles[event.workload]
+
+    def _move(self, event: Event) -> None:
+        row = Migration(
+            time_ns=self.memory.now,
+            event=named(event),
+            workload=event.workload or "",
+            mode="direct",
+            attempted=0,
+            moved_direct=0,
+            moved_swap=0,
+            stayed=(0,) * len(WhyStayed),
+            passes=0,
+            waits=0,
+            result=0,
+            errno="",
+            migrate_model_ns=0,
+            access_ps_before=0,
+            access_ps_after=0,
+            payback_model_ns=NEVER,
+        )
+        self._readings.append((self.memory.now, self._locality.of(row.workload)))
+        self.moved.append(move(self.memory, event, self._of(event), row))
+
+    def _see_what_it_brought(self) -> None:
+        """Fill in what accesses cost between the migrations of each workload."""
+        ends = {one.workload: one for one in self._locality.all()}
+        for name in {moved.row.workload for moved in self.moved}:
+            mine = [i for i, moved in enumerate(self.moved) if moved.row.workload == name]
+            counts = [self._readings[i] for i in mine]
+            nothing = Accesses(name, 0, 0, 0)
+            counts = [(0, nothing), *counts, (self._duration, ends.get(name, nothing))]
+            for k, i in enumerate(mine):
+                (_, before), (begin, then), (end, after) = counts[k : k + 3]
+                row = paid_back(self.moved[i].row, before, then, after, end - begin)
+                self.moved[i] = self.moved[i]._replace(row=row)
+
+    def _pin(self, event: Event) -> None:
+        pages = user_pages(self.memory, self._of(event))
+        rng = generator(self._seed, f"{named(event)} {self.memory.now}")
+        chosen = pages[rng.random(len(pages)) < event.share]
+        pin_pages(self.memory, chosen, long_term=event.term == "long")
+
+    def _offline(self, event: Event) -> None:
+        busy = self.removals.is_busy
+        self.removals.begin(event, named(event))
+        if not busy:
+            self._add(self.memory.now, self.removals.go_on)
+
+
+def named(event: Event) -> str:
+    """Return what tables call an event."""
+    if event.name is not None:
+        return event.name
+    if event.at is None and event.every is not None:
+        return f"{event.do} every {format_duration(event.every)}"
+    return f"{event.do} at {format_duration(event.at or 0)}"

@@ -1,0 +1,109 @@
+"""Events that take memory blocks away, and bring them back."""
+
+from __future__ import annotations
+
+import errno as names_of
+from collections import deque
+from typing import NamedTuple
+
+from memsim.memory import Memory, hotplug
+from memsim.memory.hotplug import OfflineOutcome, Offlining
+from memsim.mm import MAX_PAGE_ORDER, PAGE_SIZE
+from memsim.scenario.event import Event
+from memsim.schema import Removal
+
+LOOKS_NS = (1_000_000, 100_000_000)
+"""How long at least, and at most, nobody looks whether a page that could not move can go now."""
+
+
+class Removed(NamedTuple):
+    """What became of a block, and all that stood in its way."""
+
+    row: Removal
+    outcome: OfflineOutcome
+
+
+class Removals:
+    """The blocks that are to go, one after the other, while the workloads run on."""
+
+    def __init__(self, memory: Memory, block_size: int) -> None:
+        self.memory = memory
+        self.block_pages = block_size // PAGE_SIZE
+        self.done: list[Removed] = []
+        self._waiting: deque[tuple[str, int, int]] = deque()
+        self._attempt: Offlining | None = None
+        self._current = ("", 0, 0)
+        self._wait_ns = LOOKS_NS[0]
+
+    def begin(self, event: Event, name: str) -> None:
+        """Let the blocks of an event go after those that are on their way already."""
+        blocks = self.blocks(event)
+        if event.order == "high-to-low":
+            blocks = blocks[::-1]
+        self._waiting += [(name, block, event.timeout) for block in blocks]
+
+    @property
+    def is_busy(self) -> bool:
+        """Blocks are on their way, or waiting for their turn."""
+        return self._attempt is not None or bool(self._waiting)
+
+    def blocks(self, event: Event) -> tuple[int, ...]:
+        """Return the numbers of the blocks that an event is about, ascending."""
+        if event.node is None:
+            return event.blocks
+        return hotplug.node_blocks(self.memory, event.node, self.block_pages)
+
+    def go_on(self) -> int | None:
+        """Do the next thing that is due now; return when to go on, None when all is done."""
+        while True:
+            if self._attempt is None:
+                if not self._waiting:
+                    return None
+                self._current = self._waiting.popleft()
+                self._start()
+            assert self._attempt is not None
+            outcome = self._attempt.step()
+            if outcome is not None:
+                self._end(outcome)
+                continue
+            if self._attempt.now > self.memory.now:
+                return self._attempt.now
+
+    def stop(self) -> None:
+        """End what is going on, as a signal does, and forget what has not begun."""
+        self._waiting.clear()
+        if self._attempt is not None:
+            self._attempt.stops_at = self._attempt.now
+            while (outcome := self._attempt.step()) is None:
+                pass
+            self._end(outcome)
+
+    def _start(self) -> None:
+        _, block, timeout = self._current
+        start, pages = hotplug.block_range(block, self.block_pages)
+        self._attempt = Offlining(self.memory, start, pages, timeout)
+
+    def _end(self, outcome: OfflineOutcome) -> None:
+        name, block, _ = self._current
+        zones = self.memory.setup.zones
+        number = outcome.zone
+        if number < 0:
+            number = int(self.memory.mem.zone_of[outcome.start_pfn >> MAX_PAGE_ORDER])
+        zone = zones[number] if number < len(zones) else None
+        row = Removal(
+            time_ns=outcome.began_ns,
+            event=name,
+            block=block,
+            zone=f"node{zone.node} {zone.name}" if zone else "",
+            result="offline" if outcome.removed else "online",
+            errno=names_of.errorcode.get(-outcome.errno, "") if outcome.errno else "",
+            reason=str(outcome.reason),
+            page=outcome.obstacles[0].pfn if outcome.obstacles else -1,
+            obstacles=len(outcome.obstacles),
+            pages_moved=outcome.pages_migrated,
+            pages_left=outcome.pages_left,
+            tries=outcome.tries,
+            offline_model_ns=outcome.ended_ns - outcome.began_ns,
+        )
+        self.done.append(Removed(row, outcome))
+        self._attempt = None
