@@ -1,8 +1,9 @@
-"""Say why one attempt to get a block failed: what was there, what was tried, what lacked."""
+"""Say why something did not go as it was meant to: an allocation, a migration, a removal."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,11 +11,35 @@ from memsim.cli._places import out_option
 from memsim.cli._plugins import plugin_option
 from memsim.errors import visible
 
+if TYPE_CHECKING:
+    from memsim.scenario import Trial
+
 
 @click.command()
 @click.argument("run", metavar="RUN")
-@click.option("--allocation", "number", type=click.IntRange(min=1), required=True, metavar="K",
-              help="The K-th failed attempt that the trial observes.")  # fmt: skip
+@click.option(
+    "--allocation",
+    type=click.IntRange(min=1),
+    metavar="K",
+    help="The K-th failed attempt that the trial observes.",
+)
+@click.option(
+    "--block",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="A memory block that was to be taken offline.",
+)
+@click.option(
+    "--node",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="The blocks of a node that were to be taken offline.",
+)
+@click.option(
+    "--migration", type=click.IntRange(min=1), metavar="K", help="The K-th event that moved pages."
+)
+@click.option("--page", type=click.IntRange(min=0), metavar="P",
+              help="With --migration: the steps of one page, by its place among them.")  # fmt: skip
 @click.option("--policy", metavar="NAME", help="The trial's policy (default: the first).")
 @click.option("--seed", type=int, metavar="SEED", help="The trial's seed (default: the first).")
 @click.option("--point", "points", multiple=True, metavar="PATH=VALUE",
@@ -24,31 +49,66 @@ from memsim.errors import visible
 @plugin_option
 def command(
     run: str,
-    number: int,
+    allocation: int | None,
+    block: int | None,
+    node: int | None,
+    migration: int | None,
+    page: int | None,
     policy: str | None,
     seed: int | None,
     points: tuple[str, ...],
     form: str,
     out: Path,
 ) -> None:
-    """Say why one attempt to get a block failed: what was there, what was tried, what lacked.
+    """Say why something did not go as it was meant to, by carrying out a trial of RUN again.
 
-    Carries out a trial of RUN again, up to its K-th attempt that failed among those that it
-    observes (probes, and workloads that say so), and shows that one step by step.
+    --allocation K: the K-th attempt to get a block that failed, among those that it observes
+    (probes, and workloads that say so), step by step. --block and --node: why memory blocks stayed,
+    whose pages keep them, and what would have let them through. --migration: why pages stayed.
     """
     from memsim.cli.warmup import compile_if_cold
-    from memsim.explain import chosen_trial, explain
-    from memsim.explain.text import as_json, as_markdown
+    from memsim.explain import chosen_trial
     from memsim.results import open_run
     from memsim.results.places import find_run
     from memsim.verify import changes, trials_of
 
+    asked = (allocation, block, node, migration)
+    if sum(one is not None for one in asked) != 1 or (page is not None and migration is None):
+        raise click.UsageError(
+            "expected one of --allocation, --block, --node, --migration; --page goes with the last"
+        )
     wished = open_run(find_run(run, out))
     trials_of(wished)
     trial = chosen_trial(wished.scenario, policy, seed, points)
     for change in changes(wished):
         click.echo(f"note: {visible(change)}", err=True)
     compile_if_cold()
-    found = explain(trial, number)
-    text = as_json(found) if form == "json" else as_markdown(found)
+    text = _text(trial, allocation, block, node, migration, page, form)
     click.echo("\n".join(map(visible, text.split("\n"))))
+
+
+def _text(
+    trial: Trial,
+    allocation: int | None,
+    block: int | None,
+    node: int | None,
+    migration: int | None,
+    page: int | None,
+    form: str,
+) -> str:
+    """Return what is to be said of the one thing that is asked for."""
+    if allocation is not None:
+        from memsim.explain import explain, text
+
+        attempt = explain(trial, allocation)
+        return text.as_json(attempt) if form == "json" else text.as_markdown(attempt)
+    if migration is not None:
+        from memsim.explain import migrations
+
+        moved = migrations.explain_migration(trial, migration, page)
+        return migrations.as_json(moved) if form == "json" else migrations.as_markdown(moved)
+    from memsim.explain import removal_text
+    from memsim.explain.removals import explain_removals
+
+    removed = explain_removals(trial, block=block, node=node)
+    return removal_text.as_json(removed) if form == "json" else removal_text.as_markdown(removed)

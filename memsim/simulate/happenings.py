@@ -48,6 +48,8 @@ class Happenings:
             for name, first, stream in zip(names, first_handle, streams, strict=True)
             if name in trial.scenario.workloads
         }
+        self.watched = (-1, -1)
+        """Number of a migration, and the place of one of its pages, whose steps are kept."""
         self._due: list[tuple[int, int, Action]] = []
         self._count = 0
         for first, stream in zip(first_handle, streams, strict=True):
@@ -119,7 +121,9 @@ class Happenings:
             payback_model_ns=NEVER,
         )
         self._readings.append((self.memory.now, self._locality.of(row.workload)))
-        self.moved.append(move(self.memory, event, self._of(event), row))
+        number, page = self.watched
+        watch = page if len(self.moved) == number else -1
+        self.moved.append(move(self.memory, event, self._of(event), row, watch=watch))
 
     def _see_what_it_brought(self) -> None:
         """Fill in what accesses cost between the migrations of each workload."""

@@ -40,16 +40,26 @@ class Moved(NamedTuple):
     outcome: MigrateOutcome | Migrate2005Outcome
     handles: NDArray[np.int32]
     """Of the pages that were to move, in the order in which the outcome has them."""
+    why: NDArray[np.int8]
+    """mm.WhyStayed of each; -1 for what has moved."""
 
 
-def move(memory: Memory, event: Event, handles: NDArray[np.int32], where: Migration) -> Moved:
+def move(
+    memory: Memory,
+    event: Event,
+    handles: NDArray[np.int32],
+    where: Migration,
+    *,
+    watch: int = -1,
+) -> Moved:
     """Carry out ``migrate_pages``, ``move_pages`` or ``mbind`` on all that a workload has.
 
-    ``where`` is the row of the table so far: when, by which event, whose pages.
+    ``where`` is the row of the table so far: when, by which event, whose pages. Of the page at
+    place ``watch`` the steps are kept, where the kernel is of 2005.
     """
     user = user_pages(memory, handles)
     if memory.setup.mechanism == "linux-2.6.14":
-        return _move_2005(memory, event, user, where)
+        return _move_2005(memory, event, user, where, watch)
     wanted = user[_is_elsewhere(memory, user, event)]
     shared = memory.mem.traits[wanted] & L.TRAIT_SHARED != 0
     if event.do == "migrate_pages":
@@ -64,7 +74,9 @@ def move(memory: Memory, event: Event, handles: NDArray[np.int32], where: Migrat
         )
     pages = block_pages(memory, wanted)
     moved = done.counters.get("pgmigrate_success", 0)
-    stayed = _stayed(memory, done)
+    pairs = zip(done.handles.tolist(), done.codes.tolist(), strict=True)
+    why = np.array([why_stayed(memory, h, code) if code else -1 for h, code in pairs], np.int8)
+    stayed = _by_reason(why, block_pages(memory, done.handles))
     if not event.move_all:
         stayed[WhyStayed.SHARED] += int(pages[shared].sum())
     attempted = int(pages.sum()) + 511 * len(done.split)
@@ -78,21 +90,17 @@ def move(memory: Memory, event: Event, handles: NDArray[np.int32], where: Migrat
         errno=_name(done.errno),
         migrate_model_ns=done.took_ns,
     )
-    return Moved(row, done, done.handles)
+    return Moved(row, done, done.handles, why)
 
 
-def _stayed(memory: Memory, done: MigrateOutcome) -> NDArray[np.int64]:
-    """Count the pages that stayed by the reason, as their state shows it now."""
-    found = np.zeros(len(WhyStayed), np.int64)
-    for handle, code in zip(done.handles.tolist(), done.codes.tolist(), strict=True):
-        if code:
-            why = why_stayed(memory, handle, code)
-            found[why] += block_pages(memory, np.array([handle]))[0]
-    return found
+def _by_reason(why: NDArray[np.int8], pages: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Count pages by WhyStayed; ``why`` is -1 for what has moved."""
+    left = why >= 0
+    return np.bincount(why[left], pages[left], len(WhyStayed)).astype(np.int64)
 
 
 def why_stayed(memory: Memory, handle: int, code: int) -> WhyStayed:
-    """Say why a page stayed that a call of 6.1 gave this code."""
+    """Say why a page stayed that a call of 6.1 gave this code, by what its state shows now."""
     if code == NOT_TRIED:
         return WhyStayed.NOT_TRIED
     if code == -names_of.ENOMEM:
@@ -112,7 +120,9 @@ def why_stayed(memory: Memory, handle: int, code: int) -> WhyStayed:
     return WhyStayed.NOT_ON_LRU
 
 
-def _move_2005(memory: Memory, event: Event, user: NDArray[np.int32], where: Migration) -> Moved:
+def _move_2005(
+    memory: Memory, event: Event, user: NDArray[np.int32], where: Migration, watch: int
+) -> Moved:
     nodes = migrating.query(memory, user)
     goes_to = dict(migrating.node_pairs(event.from_, event.to))
     wanted = np.isin(nodes, [*goes_to])
@@ -126,10 +136,10 @@ def _move_2005(memory: Memory, event: Event, user: NDArray[np.int32], where: Mig
         code=event.code,
         target_full=event.target_full,
         move_all=event.move_all,
+        watch=watch if watch < len(mine) else -1,
     )
-    stayed = np.zeros(len(WhyStayed), np.int64)
-    for fate, why in WHY_2005.items():
-        stayed[why] += done.count(fate)
+    why = np.array([WHY_2005.get(Fate(fate), -1) for fate in done.fate.tolist()], np.int8)
+    stayed = _by_reason(why, np.ones(len(why), np.int64))
     row = where._replace(
         mode=event.mode,
         attempted=len(mine) - done.count(Fate.ALREADY_THERE) - done.count(Fate.NOT_IN_MEMORY),
@@ -142,7 +152,7 @@ def _move_2005(memory: Memory, event: Event, user: NDArray[np.int32], where: Mig
         errno=_name(done.errno),
         migrate_model_ns=done.model_ns,
     )
-    return Moved(row, done, mine)
+    return Moved(row, done, mine, why)
 
 
 def user_pages(memory: Memory, handles: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -35,12 +35,17 @@ class Retraced(NamedTuple):
     removed: tuple[Removed, ...]
 
 
-def retrace(trial: Trial, *, batch_size: int = BATCH_SIZE) -> Retraced:
+def retrace(
+    trial: Trial, *, watch: tuple[int, int] = (-1, -1), batch_size: int = BATCH_SIZE
+) -> Retraced:
     """Carry out a trial and keep what became of every page that was to go.
 
+    ``watch`` is the number of a migration (from 0) and the place of one of its pages: of that page
+    the steps are kept, where the kernel is of 2005.
     Raises what ``simulate`` raises, and TrialError for a trial that cannot be carried out.
     """
     run = _Run(trial, 0)
+    run.happenings.watched = watch
     while run.step(batch_size):
         pass
     run.happenings.end()

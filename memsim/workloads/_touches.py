@@ -73,14 +73,11 @@ class Touches:
         huge = of.huge[who, page >> PAGEBLOCK_ORDER]
         page = np.where(huge, page & -(1 << PAGEBLOCK_ORDER), page)
         order = np.where(huge, PAGEBLOCK_ORDER, 0)
-        place = of.place[who, page >> PAGEBLOCK_ORDER]
-        node = of.where.node[place]
+        cpu, node = self._where(time, of.place[who, page >> PAGEBLOCK_ORDER])
         small = of.targets.row(Fault.PAGE, page, node)
         request = np.where(huge, of.targets.row(Fault.HUGE, page >> PAGEBLOCK_ORDER, node), small)
         write = np.where(rng.random(n) < self.touch.write, OP_WRITE, 0)
-        return events(
-            time, order | OP_TOUCH | write, request, self._cpu(time, place), of.base[who] + page
-        )
+        return events(time, order | OP_TOUCH | write, request, cpu, of.base[who] + page)
 
     def _before(self, instant: int) -> Longs:
         """Count the accesses of each process whose time slot begins before an instant."""
@@ -88,11 +85,17 @@ class Touches:
         before: Longs = np.ceil(lived / self.ns).astype(np.int64).clip(min=0)
         return before
 
-    def _cpu(self, time: Longs, place: Longs) -> Longs:
-        cpu = self.of.where.cpu[place].astype(np.int64)
+    def _where(self, time: Longs, place: Longs) -> tuple[Longs, Longs]:
+        """Return the CPU of each access and the index of its node among all that are used."""
+        where, later = self.of.where, self.later
+        cpu, node = where.cpu[place].astype(np.int64), where.node[place]
         if self.touch.move_at is None:
-            return cpu
-        moved: Longs = np.where(
-            time >= self.touch.move_at, self.later.cpu[place % len(self.later.cpu)], cpu
+            return cpu, node
+        used = list(dict.fromkeys((*where.nodes, *later.nodes)))
+        index = np.array([used.index(n) for n in later.nodes])
+        then = place % len(later.cpu)
+        moved = time >= self.touch.move_at
+        return (
+            np.where(moved, later.cpu[then], cpu),
+            np.where(moved, index[later.node[then]], node),
         )
-        return moved

@@ -81,6 +81,8 @@ class Workload(WorkloadModel):
     def stream(self, ctx: Context) -> Stream:
         """Plan all requests of the trial."""
         where = places(ctx, self.nodes)
+        later = places(ctx, self.touch.move_to) if self.touch and self.touch.move_to else where
+        nodes = tuple(dict.fromkeys((*where.nodes, *later.nodes)))
         plan = Processes(
             lives=self._lives(ctx),
             pages=self.anon // PAGE_SIZE,
@@ -88,19 +90,16 @@ class Workload(WorkloadModel):
             grow_ns=max(self.grow, 1),
             thp=self.thp,
             where=where,
-            targets=self.mem.targets(where.nodes),
+            targets=self.mem.targets(nodes),
             rng=ctx.rng,
             end_ns=ctx.duration_ns,
         )
         handles = check_handles(ctx.name, plan.handles)
         requests = tuple(
             replace(request, mlocked=self.mlocked and request.use == Use.ANON)
-            for request in self.mem.requests(where.nodes)
+            for request in self.mem.requests(nodes)
         )
-        touches = None
-        if self.touch is not None:
-            later = places(ctx, self.touch.move_to or self.nodes)
-            touches = Touches(self.touch, plan, later, ctx.rng)
+        touches = Touches(self.touch, plan, later, ctx.rng) if self.touch else None
         return Stream(
             requests,
             handles,
