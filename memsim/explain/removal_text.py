@@ -65,14 +65,15 @@ def _obstacles(view: BlockView) -> Iterator[str]:
     yield f"## Block {view.row.block}: {number:,} {noun} by itself"
     yield ""
     for group in view.groups[:MOST_GROUPS]:
-        yield f"- {_group(group)}"
+        yield f"- {group_line(group)}"
     rest = view.groups[MOST_GROUPS:]
     if rest:
         yield f"- {sum(group.pages for group in rest):,} others"
     yield ""
 
 
-def _group(group: Group) -> str:
+def group_line(group: Group) -> str:
+    """Say how many pages stayed for which reason, whose they are and since when."""
     whose = f"{group.use} of {group.workload}" if group.workload else group.use
     pfns = ", ".join(f"{pfn:#x}" for pfn in group.first_pfns)
     more = ", ..." if group.pages > len(group.first_pfns) else ""

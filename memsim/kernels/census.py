@@ -16,6 +16,7 @@ from memsim.kernels.layout import (
     PAGE_LRU,
     PAGE_LRU_PENDING,
     PAGE_PCP,
+    PAGE_PINNED,
     PAGE_RESERVED,
     TYPE_MASK,
     TYPE_SHIFT,
@@ -181,7 +182,7 @@ def count_memory_blocks(
             elif state & PAGE_ALLOCATED:
                 order = held_order(state)
                 count[at + BLOCK_ALLOCATED] += 1 << order
-                if not state & (PAGE_LRU | PAGE_LRU_PENDING):
+                if state & PAGE_PINNED or not state & (PAGE_LRU | PAGE_LRU_PENDING):
                     count[at + BLOCK_UNMOVABLE] += 1 << order
             else:
                 order = 0

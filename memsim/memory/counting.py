@@ -11,7 +11,7 @@ from memsim.kernels import census as kernels
 from memsim.kernels import layout as L
 from memsim.kernels import vmstat
 from memsim.memory.setup import MachineSetup, ZoneSetup
-from memsim.mm import MIGRATE_TYPES, NR_ORDERS
+from memsim.mm import MIGRATE_TYPES, NR_ORDERS, PAGE_SIZE
 from memsim.schema import Census, MemoryBlocks
 
 NUMA_NAMES = ("numa_hit", "numa_miss", "numa_foreign", "numa_local", "numa_other")
@@ -51,6 +51,26 @@ def take_census(mem: L.Mem, setup: MachineSetup, memory_block_order: int) -> Cen
         unmovable_hotpluggable=unmovable,
         memory_blocks=_judge(memory_blocks),
     )
+
+
+def removable_bytes(mem: L.Mem, setup: MachineSetup, zone: ZoneSetup, order: int) -> int:
+    """Count what of a zone lies in memory blocks that are meant to be removed and could go."""
+    pages = 0
+    for start, end in hotpluggable(setup, zone):
+        counts = _count_blocks(mem, start, end, order)
+        stays = counts[:, kernels.BLOCK_RESERVED] + counts[:, kernels.BLOCK_UNMOVABLE] > 0
+        first = (start >> order) + np.flatnonzero(~stays)
+        begins, ends = np.maximum(first << order, start), np.minimum(first + 1 << order, end)
+        pages += int((ends - begins).sum())
+    return pages * PAGE_SIZE
+
+
+def obstacles_and_pages(mem: L.Mem, start: int, end: int) -> tuple[int, int]:
+    """Count the pages in [start, end) that cannot be moved, and all that are allocated."""
+    order = (end - start).bit_length() - 1
+    counts = _count_blocks(mem, start, end, order).sum(axis=0)
+    stays = int(counts[kernels.BLOCK_UNMOVABLE] + counts[kernels.BLOCK_RESERVED])
+    return stays, int(counts[kernels.BLOCK_ALLOCATED])
 
 
 def _count_blocks(mem: L.Mem, start: int, end: int, order: int) -> NDArray[np.int64]:

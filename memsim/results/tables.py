@@ -116,6 +116,7 @@ TIMELINE = (
     ZONE,
     Column("nr_free_pages", "pages", "free pages, per-CPU lists aside", better="higher"),
     Column("free_blocks_order_9_up", "blocks", "order-9 blocks in free blocks of order >= 9"),
+    Column("removable_bytes", "bytes", "of what is meant to be removed: blocks that could go"),
 )
 MOST_ERROR = 2000
 """Characters of what an exception says, which may be anything."""

@@ -18,6 +18,7 @@ from memsim import plugins
 from memsim.errors import TrialError
 from memsim.kernels import layout as L
 from memsim.kernels.placement import OPT_GROUPING
+from memsim.memory.counting import removable_bytes
 from memsim.memory.start import start
 from memsim.memory.waiting import take_waits
 from memsim.metrics._validity import measure_all
@@ -39,6 +40,7 @@ from memsim.simulate.plan import (
     order_of,
     plan_streams,
     tables_of_trial,
+    with_what_is_to_go,
 )
 from memsim.simulate.probes import (
     ProbeTally,
@@ -61,6 +63,8 @@ class Sample(NamedTuple):
     nr_free_pages: int
     free_blocks_order_9_up: int
     """Order-9 blocks that lie in free blocks of order 9 and above: one of order 10 is two."""
+    removable_bytes: int
+    """Of what is meant to be removed: in memory blocks without a page that could not go."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +156,7 @@ class _Run:
         self.grouped = bool(self.memory.tables.options[OPT_GROUPING])
         self.memory_block_size = scenario.machine.memory_block_size
         self.memory_block_order = order_of(self.memory_block_size)
+        self.memory.setup = with_what_is_to_go(self.memory.setup, scenario)
         self.cpus = cpus_of_nodes(trial, self.memory)
         self.names, self.streams = plan_streams(trial, self.memory.setup.zones, self.cpus)
         self.notes = machine_notes(trial) + tuple(
@@ -212,9 +217,13 @@ class _Run:
                 if node not in nodes:
                     raise TrialError(f"{name} asks for memory of node {node}, which is not there")
 
-    def step(self, most: int) -> bool:
-        """Carry out at most so many events, or what comes before them; False at the end."""
-        sample = self.samples[0] if self.samples else self.duration_ns
+    def step(self, most: int, stop_ns: int | None = None) -> bool:
+        """Carry out at most so many events, or what comes before them; False at the end.
+
+        The end is that of the trial, or comes with the events of the instant ``stop_ns``.
+        """
+        end = self.duration_ns if stop_ns is None else min(stop_ns, self.duration_ns)
+        sample = self.samples[0] if self.samples else end
         happening = self.happenings.next_ns
         happens = happening is not None and happening <= sample
         instant = happening if happening is not None and happens else sample
@@ -308,6 +317,9 @@ class _Run:
                     f"node{zone.node} {zone.name}",
                     self.memory.nr_free_pages(z),
                     sum(n << k for k, n in enumerate(nr_free)),
+                    removable_bytes(
+                        self.memory.mem, self.memory.setup, zone, self.memory_block_order
+                    ),
                 )
             )
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,11 @@ from numpy.typing import NDArray
 from memsim import plugins
 from memsim.kernels.placement import PolicyTables
 from memsim.memory import Memory
-from memsim.memory.setup import ZoneSetup
+from memsim.memory.setup import MachineSetup, ZoneSetup
 from memsim.memory.start import kernel_of
 from memsim.mm import PAGE_SIZE
 from memsim.policies._validity import tables_of
-from memsim.scenario import Trial, WorkloadSpec
+from memsim.scenario import Scenario, Trial, WorkloadSpec
 from memsim.schema import Stream
 from memsim.simulate.probes import event_streams
 from memsim.workloads import Context
@@ -86,6 +87,27 @@ def cpus_of_nodes(trial: Trial, memory: Memory) -> dict[int, tuple[int, ...]]:
         node: tuple(cpu for cpu, home in enumerate(cpu_node) if home == node)
         for node in range(len(memory.setup.zonelists))
     }
+
+
+def with_what_is_to_go(setup: MachineSetup, scenario: Scenario) -> MachineSetup:
+    """Add the memory that events take offline to what is meant to be removed."""
+    ranges = list(setup.hotpluggable)
+    pages = scenario.machine.memory_block_size // PAGE_SIZE
+    for event in scenario.events:
+        if event.do == "offline":
+            ranges += [(block * pages, (block + 1) * pages) for block in event.blocks]
+            mine = [zone for zone in setup.zones if zone.node == event.node]
+            ranges += [piece for zone in mine for piece in zone.pieces]
+    return replace(setup, hotpluggable=tuple(_apart(ranges)))
+
+
+def _apart(ranges: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield what ranges cover, no part of it twice."""
+    covered = 0
+    for start, end in sorted(ranges):
+        if end > max(start, covered):
+            yield max(start, covered), end
+        covered = max(covered, end)
 
 
 def machine_notes(trial: Trial) -> tuple[str, ...]:

@@ -85,25 +85,29 @@ class Removals:
 
     def _end(self, outcome: OfflineOutcome) -> None:
         name, block, _ = self._current
-        zones = self.memory.setup.zones
-        number = outcome.zone
-        if number < 0:
-            number = int(self.memory.mem.zone_of[outcome.start_pfn >> MAX_PAGE_ORDER])
-        zone = zones[number] if number < len(zones) else None
-        row = Removal(
-            time_ns=outcome.began_ns,
-            event=name,
-            block=block,
-            zone=f"node{zone.node} {zone.name}" if zone else "",
-            result="offline" if outcome.removed else "online",
-            errno=names_of.errorcode.get(-outcome.errno, "") if outcome.errno else "",
-            reason=str(outcome.reason),
-            page=outcome.obstacles[0].pfn if outcome.obstacles else -1,
-            obstacles=len(outcome.obstacles),
-            pages_moved=outcome.pages_migrated,
-            pages_left=outcome.pages_left,
-            tries=outcome.tries,
-            offline_model_ns=outcome.ended_ns - outcome.began_ns,
-        )
-        self.done.append(Removed(row, outcome))
+        self.done.append(Removed(row_of(self.memory, name, block, outcome), outcome))
         self._attempt = None
+
+
+def row_of(memory: Memory, event: str, block: int, outcome: OfflineOutcome) -> Removal:
+    """Return what the table says of an attempt to take a block offline."""
+    zones = memory.setup.zones
+    number = outcome.zone
+    if number < 0:
+        number = int(memory.mem.zone_of[outcome.start_pfn >> MAX_PAGE_ORDER])
+    zone = zones[number] if number < len(zones) else None
+    return Removal(
+        time_ns=outcome.began_ns,
+        event=event,
+        block=block,
+        zone=f"node{zone.node} {zone.name}" if zone else "",
+        result="offline" if outcome.removed else "online",
+        errno=names_of.errorcode.get(-outcome.errno, "") if outcome.errno else "",
+        reason=str(outcome.reason),
+        page=outcome.obstacles[0].pfn if outcome.obstacles else -1,
+        obstacles=len(outcome.obstacles),
+        pages_moved=outcome.pages_migrated,
+        pages_left=outcome.pages_left,
+        tries=outcome.tries,
+        offline_model_ns=outcome.ended_ns - outcome.began_ns,
+    )

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from memsim.memory import Memory
 from memsim.mm import OP_FREE, OP_TOUCH, Use
 from memsim.scenario import Trial
 from memsim.simulate import BATCH_SIZE, _Run
@@ -52,13 +53,25 @@ def retrace(
     return Retraced(tuple(run.happenings.moved), tuple(run.happenings.removals.done))
 
 
+def at_instant(
+    trial: Trial, instant_ns: int | None = None, *, batch_size: int = BATCH_SIZE
+) -> Memory:
+    """Carry out a trial to an instant (None: to its end), and return its memory as it is then."""
+    run = _Run(trial, 0)
+    stop = trial.scenario.duration if instant_ns is None else instant_ns
+    while run.step(batch_size, stop):
+        pass
+    run.happenings.end()
+    return run.memory
+
+
 def owners(
     trial: Trial, handles: Iterable[int], until_ns: int, *, batch_size: int = BATCH_SIZE
 ) -> dict[int, Owner]:
     """Carry out a trial to an instant, and say who asked for what these handles hold then."""
     wanted = np.unique(np.fromiter((h for h in handles if h >= 0), np.int64))
     run = _Watching(trial, wanted)
-    while run.memory.now < until_ns and run.step(batch_size):
+    while run.step(batch_size, until_ns):
         pass
     found = {}
     for place, handle in enumerate(wanted.tolist()):
