@@ -10,7 +10,7 @@ from memsim.errors import InputError, TrialError
 from memsim.memory.hotplug import Reason
 from memsim.memory.start import start
 from memsim.mm import PAGE_SIZE, ZONE_NAMES, ZONE_NAMES_2005, ZoneType, ZoneType2005
-from memsim.scenario import Trial
+from memsim.scenario import Trial, as_text
 from memsim.simulate.plan import tables_of_trial
 from memsim.simulate.removals import Removed
 from memsim.simulate.retrace import retrace
@@ -207,4 +207,4 @@ def _with(cmdline: str, word: str) -> str:
 
 
 def _said(paths: Paths) -> tuple[tuple[str, str], ...]:
-    return tuple((path, "null" if value is None else str(value)) for path, value in paths.items())
+    return tuple((path, as_text(value)) for path, value in paths.items())

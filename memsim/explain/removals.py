@@ -52,7 +52,7 @@ class RemovalView:
     """What would have let more of them through, each verified by carrying out the trial so."""
 
 
-SHOWN_PFNS = 8
+SHOWN_PFNS = 4
 
 
 def explain_removals(

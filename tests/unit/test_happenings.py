@@ -1,0 +1,152 @@
+"""Events that move pages and take memory away, and what tables, metrics and explanations say."""
+
+import json
+
+import numpy as np
+import pytest
+from trials import small
+
+from memsim.errors import InputError
+from memsim.explain.changes import candidates
+from memsim.explain.migrations import as_json, as_markdown, explain_migration
+from memsim.explain.removal_text import as_markdown as removals_as_markdown
+from memsim.explain.removals import explain_removals
+from memsim.explain.unplug import Asked, plan_unplug
+from memsim.explain.unplug_text import as_markdown as plan_as_markdown
+from memsim.mm import WhyStayed
+from memsim.simulate import simulate
+from memsim.simulate.retrace import owners, retrace
+
+TEXT = """
+memsim: 1
+name: happenings
+duration: 400ms
+seeds: 1
+policies: {mobility: {placement: mobility}}
+machine:
+  profile: linux-6.1
+  nodes:
+    - {id: 0, cpus: 0-1, memory: 512MiB}
+    - {id: 1, cpus: 2-3, memory: 384MiB}
+  block_size: 128MiB
+workloads:
+  db:   {kind: process, anon: 16MiB, grow: 50ms, nodes: [1], PINS
+         touch: {rate: 20000/s, zipf: 0.8, move_at: 150ms, move_to: [0]}}
+  kern: {kind: slab, nodes: [1], rate: 2000/s, reclaimable: 0%, lifetime: {exponential: {mean: 1s}}}
+events:
+  - {at: 250ms, do: migrate_pages, name: move, workload: db, from: [1], to: [0]}
+  - {at: 300ms, do: offline, name: unplug, node: 1, order: high-to-low, timeout: 10ms}
+"""
+
+
+def trial(old="", new="", pins="pinned: {share: 5%, term: short},"):
+    text = TEXT.replace("PINS", pins)
+    assert old in text
+    (found,) = small(text.replace(old, new)).trials()
+    return found
+
+
+@pytest.fixture(scope="module")
+def result():
+    return simulate(trial(), check=True, batch_size=5000)
+
+
+def test_pages_follow_a_process_but_for_those_that_are_pinned(result):
+    (row,) = result.migrations
+    pinned = row.stayed[WhyStayed.PINNED]
+    assert 150 < pinned < 260
+    assert (row.attempted, row.moved_direct) == (4096, 4096 - pinned)
+    assert (row.result, row.errno, row.passes) == (pinned, "", 10)
+    assert row.access_ps_before > row.access_ps_after >= 100_000
+    saved = (row.access_ps_before - row.access_ps_after) * 20_000 / 1e12
+    assert row.payback_model_ns / 1e9 == pytest.approx(row.migrate_model_ns / 1e9 / saved, rel=0.02)
+    assert result.metrics["migration.stayed_pinned"] == pinned
+    assert result.metrics["migration.success_ratio"] == (4096 - pinned) / 4096
+    assert 0 < result.metrics["numa.remote_ratio"] < 0.5
+
+
+def test_every_block_of_the_node_has_its_row(result):
+    rows = result.removals
+    assert [row.block for row in rows] == sorted((row.block for row in rows), reverse=True)
+    assert len(rows) == 2 and {row.event for row in rows} == {"unplug"}
+    # Kernel pages of node 1 lie in its first block, what boot has reserved in its last.
+    assert [(row.result, row.errno, row.reason) for row in rows] == [
+        ("online", "EBUSY", "reserved"),
+        ("online", "EBUSY", "kernel page"),
+    ]
+    assert result.metrics["hotplug.blocks_removed"] == 0
+    assert rows[1].page >= 0 and rows[1].obstacles > 100
+
+
+def test_results_do_not_depend_on_batches_or_samples(result):
+    for batch, samples in ((97, 100), (100_000, 0)):
+        other = simulate(trial(), batch_size=batch, samples=samples)
+        assert (other.migrations, other.removals) == (result.migrations, result.removals)
+        assert other.metrics == result.metrics
+
+
+def test_an_explanation_names_who_asked_for_the_pages_and_when():
+    found = explain_removals(trial(), node=1)
+    groups = {(g.reason, g.workload, g.use): g for g in found.blocks[0].groups}
+    slabs = groups["kernel page", "kern", "slab"]
+    assert slabs.pages > 100 and 0 <= slabs.since_ns[0] < slabs.since_ns[1] <= 300_000_000
+    assert groups["pinned", "db", "anon"].pages > 100
+    best = found.changes[0]
+    assert (best.removed, best.asked) == (1, 2) or (best.removed, best.asked) == (2, 2)
+    text = removals_as_markdown(found)
+    assert "0 of 2 memory blocks went offline" in text and "slab of kern" in text
+    with pytest.raises(InputError, match="was not to be taken offline"):
+        explain_removals(trial(), block=0)
+
+
+def test_a_change_that_is_named_lets_blocks_go_when_it_is_made():
+    found = explain_removals(trial(), node=1)
+    assert any("movable_node" in change.text for change in found.changes)
+    made = trial("memory: 256MiB}", "memory: 256MiB, hotpluggable: true}", pins="")
+    (moved,) = made.scenario.at({"policies.mobility.cmdline": "movable_node"}).trials()
+    assert [one.row.result for one in retrace(moved).removed] == ["offline", "offline"]
+
+
+def test_a_plan_takes_the_easiest_blocks_first():
+    plan = plan_unplug(trial(), Asked(size=256 << 20, at_ns=200_000_000))
+    assert plan.removed_bytes == 256 << 20
+    assert [view.row.result for view in plan.blocks] == ["offline", "offline"]
+    plan = plan_unplug(trial(), Asked(node=1, at_ns=200_000_000, timeout_ns=1_000_000))
+    assert plan.removed_bytes < plan.wanted_bytes == 256 << 20
+    obstacles = [view.row.obstacles for view in plan.blocks]
+    assert obstacles == sorted(obstacles)
+    assert "can go" in plan_as_markdown(plan) and plan.changes
+    with pytest.raises(InputError, match="node 7 does not exist"):
+        plan_unplug(trial(), Asked(node=7))
+
+
+def test_a_migration_is_explained_page_by_page():
+    found = explain_migration(trial(), 1, page=0)
+    assert found.page is not None and found.page.steps
+    (group,) = found.stayed
+    assert (group.why, group.use) == ("pinned", "anon")
+    stuck = explain_migration(trial(), 1, page=group.places[0])
+    assert stuck.page.fate == "pinned" and stuck.page.new_pfn == -1
+    assert "pages to move" in as_markdown(stuck)
+    assert json.loads(as_json(found))["row"]["stayed"]["pinned"] == group.pages
+    with pytest.raises(InputError, match="this trial has 1 migration"):
+        explain_migration(trial(), 2)
+    with pytest.raises(InputError, match="pages were to move"):
+        explain_migration(trial(), 1, page=100_000)
+
+
+def test_owners_are_known_by_their_last_request():
+    moved = retrace(trial()).moved[0]
+    handles = moved.handles[:50].tolist()
+    found = owners(trial(), handles, moved.row.time_ns)
+    assert {one.workload for one in found.values()} == {"db"}
+    assert {one.use for one in found.values()} == {"anon"}
+    since = np.array([found[h].since_ns for h in sorted(handles)])
+    assert (np.diff(since) > 0).all() and since[-1] < 50_000_000
+
+
+def test_unpinning_is_among_what_could_help():
+    free_of_slab = trial("  kern: {kind: slab, nodes: [1], ", "  kern: {kind: slab, nodes: [0], ")
+    found = [one for one in retrace(free_of_slab).removed if one.row.block == 4]
+    texts = [text for text, _ in candidates(free_of_slab, found)]
+    assert any("unpin" in text for text in texts), (found[0].row, texts)
