@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from memsim.errors import InputError, TrialError
-from memsim.memory.hotplug import Reason
+from memsim.memory.obstacles import Reason
 from memsim.memory.start import start
 from memsim.mm import PAGE_SIZE, ZONE_NAMES, ZONE_NAMES_2005, ZoneType, ZoneType2005
 from memsim.scenario import Trial, as_text

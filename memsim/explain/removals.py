@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from memsim.errors import InputError, Problem
 from memsim.execute.runner import where
 from memsim.explain.changes import Change, changes_for
-from memsim.memory.hotplug import Obstacle
+from memsim.memory.obstacles import Obstacle
 from memsim.scenario import Trial
 from memsim.schema import Removal
 from memsim.simulate.removals import Removed
@@ -93,15 +93,16 @@ def views(trial: Trial, found: Sequence[Removed]) -> tuple[BlockView, ...]:
 
 
 def _groups(obstacles: Iterable[Obstacle], known: dict[int, Owner]) -> tuple[Group, ...]:
-    by: dict[tuple[str, str, str], list[tuple[int, int]]] = {}
+    by: dict[tuple[str, str, str], list[tuple[int, int, int]]] = {}
     for obstacle in obstacles:
         owner = known.get(obstacle.handle, NOBODY)
         key = (str(obstacle.reason), owner.workload, owner.use)
-        by.setdefault(key, []).append((obstacle.pfn, owner.since_ns))
+        by.setdefault(key, []).append((obstacle.pfn, obstacle.pages, owner.since_ns))
     groups = []
     for (reason, workload, use), pages in by.items():
-        pfns = sorted(pfn for pfn, _ in pages)
-        since = [instant for _, instant in pages]
+        pfns = sorted(pfn for pfn, _, _ in pages)
+        since = [instant for _, _, instant in pages]
+        number = sum(size for _, size, _ in pages)
         span = (min(since), max(since))
-        groups.append(Group(reason, workload, use, len(pages), tuple(pfns[:SHOWN_PFNS]), span))
+        groups.append(Group(reason, workload, use, number, tuple(pfns[:SHOWN_PFNS]), span))
     return tuple(sorted(groups, key=lambda group: -group.pages))

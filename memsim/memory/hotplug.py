@@ -23,6 +23,7 @@ from memsim.memory.obstacles import (
     Obstacle,
     Reason,
     left_behind,
+    pinned_pages,
     unmovable_pages,
 )
 from memsim.memory.requests import request_row
@@ -221,7 +222,8 @@ class Offlining:
         if found[0]:
             self._enable_pcp()
             self.page, reason = int(found[1]), OF_PAGE[Unmovable(int(found[0]))]
-            return self._outcome(-errno.EBUSY, reason, self._unmovable())
+            pinned = pinned_pages(memory, self.start, self.end)
+            return self._outcome(-errno.EBUSY, reason, (*self._unmovable(), *pinned))
         nr_pages = self.end - self.start
         self.pages = np.zeros(nr_pages, np.int32)
         self.codes = np.zeros(nr_pages, np.int32)

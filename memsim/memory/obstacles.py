@@ -89,6 +89,14 @@ def unmovable_pages(memory: Memory, zone: int, start: int, end: int) -> tuple[Ob
     )
 
 
+def pinned_pages(memory: Memory, start: int, end: int) -> tuple[Obstacle, ...]:
+    """Find the users' pages of [start, end) that cannot go because something holds them."""
+    state = memory.mem.state[start:end]
+    held = (state & L.PAGE_PINNED != 0) & (state & (L.PAGE_LRU | L.PAGE_LRU_PENDING) != 0)
+    pfns = start + np.flatnonzero(held & (state & L.PAGE_ALLOCATED != 0))
+    return tuple(obstacle_at(memory, pfn, why_left(memory, pfn)) for pfn in pfns.tolist())
+
+
 def left_behind(
     memory: Memory, pages: NDArray[np.int32], codes: NDArray[np.int32]
 ) -> tuple[Obstacle, ...]:

@@ -11,7 +11,7 @@ from memsim.scenario.expect import Verdict, judge
 from memsim.schema import Column
 from memsim.units import BYTES
 
-NOT_SIMULATED = ("migration between nodes", "memory hot-remove", "memcg")
+NOT_SIMULATED = ("memcg", "KSM")
 """What a reader of any table must know; docs/model.md has the whole list."""
 
 IDEAL = "ideal"

@@ -18,7 +18,6 @@ SINCE = {
     "move_pages": "move_pages came with Linux 2.6.18",
     "mbind": "mbind with MPOL_MF_MOVE came with Linux 2.6.16",
     "offline": "memory hot-remove came with Linux 2.6.24",
-    "online": "memory hot-remove came with Linux 2.6.24",
 }
 
 
@@ -73,13 +72,11 @@ def mode_findings(at: Loc, event: Event, modern: str | None) -> Iterator[Finding
 
 
 def overlap_findings(events: Mapping[int, Event]) -> Iterator[Finding]:
-    """Find memory that is to be taken away twice without having come back."""
+    """Find memory that is to be taken away twice."""
     gone: dict[object, int] = {}
     for i, event in sorted(events.items(), key=lambda item: (item[1].at or 0, item[0])):
         parts = {("node", event.node)} if event.node is not None else set()
         named = parts | {("block", block) for block in event.blocks}
-        if event.do == "online":
-            gone = {} if parts else {part: n for part, n in gone.items() if part not in named}
         if event.do != "offline":
             continue
         twice = sorted((part for part in named if part in gone), key=str)
@@ -87,5 +84,5 @@ def overlap_findings(events: Mapping[int, Event]) -> Iterator[Finding]:
             kind, number = twice[0]
             message = f"{kind} {number} is to be taken offline twice: EINVAL"
             key = "node" if kind == "node" else "blocks"
-            yield Finding(("events", i, key), message, "bring it online in between")
+            yield Finding(("events", i, key), message)
         gone |= dict.fromkeys(named, i)

@@ -23,7 +23,6 @@ KEYS = {
     "pin": {"workload", "share", "term", "name"},
     "unpin": {"workload", "name"},
     "offline": {"name", "node", "blocks", "order", "timeout"},
-    "online": {"name", "node", "blocks", "zone"},
 }
 EVENTS = tuple(KEYS)
 NEEDS = {
@@ -98,7 +97,7 @@ class Event(Model):
     ``every``, what was got is held to the end of the pass. ``compact_memory`` compacts all zones.
     ``migrate_pages``, ``move_pages`` and ``mbind`` move the pages of a workload as these system
     calls do, ``pin`` and ``unpin`` give its pages references that keep them where they are;
-    ``offline`` and ``online`` take away memory blocks and bring them back.
+    ``offline`` takes away memory blocks.
     """
 
     do: Annotated[
@@ -128,7 +127,6 @@ class Event(Model):
     blocks: IntSet = ()
     order: Literal["low-to-high", "high-to-low"] = "low-to-high"
     timeout: Annotated[Duration, AfterValidator(positive)] = 120 * 10**9
-    zone: Literal["auto", "kernel", "movable"] = "auto"
 
     @model_validator(mode="after")
     def _keys(self) -> Event:
@@ -138,7 +136,7 @@ class Event(Model):
         for key in NEEDS.get(self.do, ()):
             if not getattr(self, "from_" if key == "from" else key):
                 raise HintedError(f'missing key "{key}"', f"for example {EXAMPLES[key]}")
-        if self.do in {"offline", "online"} and ("node" in given) == ("blocks" in given):
+        if self.do == "offline" and ("node" in given) == ("blocks" in given):
             raise HintedError('expected either "node" or "blocks"', "for example node: 1")
         if self.do == "probe" and self.attempts == "auto":
             raise ValueError('"attempts: auto" goes with high_alloc')

@@ -88,8 +88,6 @@ class Happenings:
             self.memory.compact_memory()
         elif event.do == "offline":
             self._offline(event)
-        elif event.do == "online":
-            self.removals.bring_back(event, named(event))
         elif event.do == "pin":
             self._pin(event)
         elif event.do == "unpin":

@@ -128,7 +128,7 @@ def test_a_bound_that_is_reached_or_not_is_said_and_exits_with_0(desk):
 def test_one_policy_is_enough_for_a_bound(desk):
     result = memsim("small.yaml", "--policy", "none", "--until", "ci(allocation.pages) < 50%")
     assert result.exit_code == 0, result.output
-    assert "not simulated: migration between nodes" in result.stdout.splitlines()[-2]
+    assert "not simulated: memcg" in result.stdout.splitlines()[-2]
     assert result.stdout.splitlines()[-1].endswith("reached (5 seeds)")
 
 

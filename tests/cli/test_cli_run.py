@@ -15,7 +15,7 @@ from memsim.cli import main
 from memsim.execute import estimate
 from memsim.scenario.expect import parse_expectation
 
-FOOT = "not simulated: migration between nodes"
+FOOT = "not simulated: memcg"
 
 
 @pytest.fixture
