@@ -20,22 +20,33 @@ KERNEL = Request(gfp_from_text("GFP_KERNEL"), Use.KERNEL)
 PAGES = 1024
 
 
-def zone(node, marks=(0, 0, 0)):
+BARE_LISTS = {"pcp_high": 0, "pcp_batch": 1, "pcp_cold_batch": 1}
+FULL_LISTS = {
+    "pcp_high": 42, "pcp_batch": 7, "pcp_low": 14, "pcp_cold_high": 14, "pcp_cold_batch": 7,
+}  # fmt: skip
+    "pcp_high": 42,
+    "pcp_batch": 7,
+    "pcp_low": 14,
+    "pcp_cold_high": 14,
+    "pcp_cold_batch": 7,
+}
+
+
+def zone(node, marks=(0, 0, 0), lists=BARE_LISTS):
     return ZoneSetup(
         node=node, zone_type=ZoneType2005.NORMAL, start_pfn=node * PAGES,
         end_pfn=(node + 1) * PAGES, present=PAGES, managed=PAGES, watermark=(*marks, marks[2]),
-        lowmem_reserve=(0,) * 5, pcp_high=0, pcp_batch=1, pcp_cold_batch=1, stat_threshold=0,
-        nofragment=False, boost_factor=0,
+        lowmem_reserve=(0,) * 5, stat_threshold=0, nofragment=False, boost_factor=0, **lists,
     )  # fmt: skip
 
 
 class TwoNodes:
     """A CPU on each node; pages are allocated on node 0 unless told otherwise."""
 
-    def __init__(self, slots=512, nodes=2, marks=(0, 0, 0), **pressure):
+    def __init__(self, slots=512, nodes=2, marks=(0, 0, 0), lists=BARE_LISTS, **pressure):
         order = [tuple(sorted(range(nodes), key=lambda n: (n != node, n))) for node in range(nodes)]
         setup = MachineSetup(
-            tuple(zone(node, marks) for node in range(nodes)),
+            tuple(zone(node, marks, lists) for node in range(nodes)),
             tuple((order[node], (node,)) for node in range(nodes)),
             tuple(range(nodes)),
             mechanism="linux-2.6.14",

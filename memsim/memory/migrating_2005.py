@@ -213,7 +213,7 @@ def migrate(
     kept. ``touches`` and ``disturbances`` happen meanwhile.
     """
     nodes = np.broadcast_to(np.asarray(to_nodes, np.int32), handles.shape).copy()
-    wanted = list(dict.fromkeys(nodes.tolist()))
+    wanted = list(dict.fromkeys(np.atleast_1d(to_nodes).tolist()))
     number, why = _refusal(memory, wanted, mode)
     pressure = memory.setup.pressure or Pressure()
     call = M.Migration(
@@ -305,8 +305,8 @@ def _by_page(
 
 
 def _nodes_of(memory: Memory, pfns: NDArray[np.int32]) -> set[int]:
-    zones = np.unique(memory.mem.zone_of[pfns >> MAX_PAGE_ORDER])
-    return {memory.setup.zones[z].node for z in zones.tolist()}
+    pages = np.bincount(memory.mem.zone_of[pfns >> MAX_PAGE_ORDER])
+    return {memory.setup.zones[z].node for z in np.flatnonzero(pages).tolist()}
 
 
 def _refusal(memory: Memory, wanted: Sequence[int], mode: Mode) -> tuple[int, str]:

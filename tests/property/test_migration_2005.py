@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from migration_2005 import ANON, DIRTY, FILE, KERNEL, MAPPED, MLOCKED, TwoNodes
+from migration_2005 import ANON, DIRTY, FILE, FULL_LISTS, KERNEL, MAPPED, MLOCKED, TwoNodes
 from oracle.naive_migration_2005 import NaiveMigration, Page
 
 from memsim.kernels import layout as L
@@ -182,3 +182,29 @@ def fill(pair, rng, nodes):
     leave = int(rng.integers(5, 200))
     while pair.memory.nr_free_pages(node) > leave:
         pair.take(KERNEL, node, ())
+
+
+@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("seed", range(3))
+def test_who_looks_on_changes_nothing(seed, code):
+    rng = np.random.default_rng(seed)
+    machines = [TwoNodes(200, lists=FULL_LISTS) for _ in range(2)]
+    machines[0].memory.keep_log(1 << 14)
+    kinds = list(KINDS)
+    for k in rng.choice(len(kinds), 300, p=np.array(WEIGHTS) / sum(WEIGHTS)):
+        bits = sum(TRAITS[name] for name in traits_of(rng, kinds[k]))
+        for machine in machines:
+            machine.take(kinds[k], traits=bits)
+    for round_ in range(4):
+        pages = rng.permutation(300)[: int(rng.integers(100, 300))]
+        looked, not_looked = (
+            machine.migrate(pages, 1 - round_ % 2, code=code, watch=watch)
+            for machine, watch in zip(machines, (5, -1), strict=True)
+        )
+        for name in ("fate", "passes", "waits", "page_model_ns", "new_pfn"):
+            assert getattr(looked, name).tolist() == getattr(not_looked, name).tolist()
+        assert (looked.counters, looked.model_ns) == (not_looked.counters, not_looked.model_ns)
+    first, second = (machine.memory.mem for machine in machines)
+    for name in ("state", "page_table", "links", "lru_next", "pcps", "rings", "swap_map", "system",
+                 "zones", "events"):  # fmt: skip
+        assert np.array_equal(getattr(first, name), getattr(second, name)), name

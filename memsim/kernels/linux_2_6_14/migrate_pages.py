@@ -9,11 +9,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from memsim.kernels._jit import helper, inline, kernel, pointers, ptr
-from memsim.kernels.layout import PAGE_ISOLATED, Mem
+from memsim.kernels._jit import helper, inline, kernel, pointers, prefetch, ptr
+from memsim.kernels.layout import (
+    PAGE_ISOLATED,
+    Mem,
+)
 from memsim.kernels.linux_2_6_14.daemons import begin_event
 from memsim.kernels.linux_2_6_14.direct_migration import move_directly
-from memsim.kernels.linux_2_6_14.kswapd import wakeup_kswapd
 from memsim.kernels.linux_2_6_14.migration import (
     FAILED_LOCKED,
     FAILED_NO_MEMORY,
@@ -27,19 +29,12 @@ from memsim.kernels.linux_2_6_14.migration import (
     MOVED_SWAP,
     NOT_TRIED,
     ROW_LAST_LOOK,
-    ROW_NEXT_TARGET,
-    ROW_NR_TARGETS,
     ROW_PLACE,
     STEP_ADD_TO_SWAP,
     STEP_LOCK,
     STEP_UNLOCK,
     STEP_WAIT_ON_WRITEBACK,
     Migration,
-)
-from memsim.kernels.linux_2_6_14.page_alloc import (
-    WMARK_LOW,
-    WMARK_MIN,
-    get_page_from_freelist,
 )
 from memsim.kernels.linux_2_6_14.page_in_flight import (
     lock_page,
@@ -48,6 +43,12 @@ from memsim.kernels.linux_2_6_14.page_in_flight import (
     unlock_page,
     wait_on_page_writeback,
 )
+from memsim.kernels.linux_2_6_14.plain_moves import (
+    PREFETCH,
+    is_plain,
+    migrate_plain,
+    prefetch_pages,
+)
 from memsim.kernels.linux_2_6_14.swap_migration import (
     free_old_page,
     get_swap_slot,
@@ -55,13 +56,13 @@ from memsim.kernels.linux_2_6_14.swap_migration import (
     move_to_lru,
     swap_page,
 )
+from memsim.kernels.linux_2_6_14.target_pages import alloc_targets, free_targets, targets_left
 from memsim.kernels.linux_2_6_14.vmscan import drain_lru_batches
 from memsim.kernels.lru import page_holder
-from memsim.kernels.page_alloc import prep_new_page
 from memsim.kernels.placement import PolicyTables
 from memsim.kernels.system import S_NOW, S_SCAN_NS, S_STALL, clock
 from memsim.kernels.vmstat import PGMIGRATE_FAIL, PGMIGRATE_SUCCESS
-from memsim.kernels.zonelist import AllocContext, next_zone, zonelist_zone
+from memsim.kernels.zonelist import AllocContext
 
 MIGRATE_CHUNK_SIZE = 256
 """2.6.16 allocates target pages until there are more than that."""
@@ -71,59 +72,6 @@ MIGRATE_CHUNK_SIZE = 256
 def stays_on_list(fate: int) -> bool:
     """Say whether a page is tried again in the next pass."""
     return FAILED_LOCKED <= fate <= FAILED_PINNED
-
-
-# --- target pages -------------------------------------------------------------------------------
-
-
-@helper
-def alloc_target(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
-    """Allocate a page to move to; -1 if the node is full.
-
-    Unlike Linux: nothing is reclaimed for target pages; kswapd is woken, and the node is full when
-    all of its zones are below their min marks.
-    """
-    first = next_zone(m, ac, 0)
-    if first < 0:
-        return -1
-    pfn = get_page_from_freelist(m, tables, ac, first, WMARK_LOW)
-    if pfn < 0:
-        position = first
-        while position >= 0:
-            wakeup_kswapd(m, zonelist_zone(m, ac, position), 0)
-            position = next_zone(m, ac, position + 1)
-        pfn = get_page_from_freelist(m, tables, ac, first, WMARK_MIN)
-    return pfn
-
-
-@helper
-def alloc_targets(m: Mem, tables: PolicyTables, v: Migration, ac: AllocContext, wanted: int) -> int:
-    """Allocate the pages to move to; return how many there are."""
-    got = 0
-    while got < wanted:
-        pfn = alloc_target(m, tables, ac)
-        if pfn < 0:
-            break
-        prep_new_page(m, ac, pfn, 0, 0)
-        v.targets[got] = pfn
-        got += 1
-    v.row[ROW_NEXT_TARGET] = 0
-    v.row[ROW_NR_TARGETS] = got
-    return got
-
-
-@inline
-def targets_left(v: Migration) -> int:
-    """Count the target pages that are not in use yet."""
-    return int(v.row[ROW_NR_TARGETS]) - int(v.row[ROW_NEXT_TARGET])
-
-
-@helper
-def free_targets(m: Mem, tables: PolicyTables, v: Migration) -> None:
-    """Give back the target pages that are left over."""
-    for k in range(int(v.row[ROW_NEXT_TARGET]), int(v.row[ROW_NR_TARGETS])):
-        free_old_page(m, tables, v.cpu, int(v.targets[k]))
-    v.row[ROW_NEXT_TARGET] = v.row[ROW_NR_TARGETS]
 
 
 # --- passes -------------------------------------------------------------------------------------
@@ -188,11 +136,17 @@ def run_pass(
     Returns where those begin that are left now, and how many of them were tried. A direct pass ends
     where no target page is left (row 1).
     """
+    alone = direct and not v.observed
     at = first
     left = 0
     while at < stop and not (direct and targets_left(v) == 0) and clock(m) <= v.deadline:
         i = int(v.pending[at])
-        fate = attempt(m, tables, v, i, pass_, direct)
+        if alone:
+            prefetch_pages(m, v, at, stop)
+        if alone and is_plain(m, v, int(v.pages[i])):
+            fate = migrate_plain(m, tables, v, i)
+        else:
+            fate = attempt(m, tables, v, i, pass_, direct)
         v.fate[i] = fate
         if stays_on_list(fate):
             v.pending[first + left] = i
@@ -263,6 +217,20 @@ def putback_lru_pages(m: Mem, tables: PolicyTables, v: Migration, n: int) -> Non
             move_to_lru(m, v.cpu, pfn)
 
 
+@inline
+def prefetch_handles(m: Mem, handles: NDArray[np.int32], i: int) -> None:
+    """Ask for what isolating the pages behind the ``i``-th will touch."""
+    if i + 3 * PREFETCH < len(handles):
+        prefetch(m.page_table, int(handles[i + 3 * PREFETCH]))
+        prefetch(m.traits, int(handles[i + 2 * PREFETCH]))
+        pfn = max(int(m.page_table[int(handles[i + 2 * PREFETCH])]) - 1, 0)
+        prefetch(m.state, pfn)
+        prefetch(m.lru_next, pfn)
+        pfn = max(int(m.page_table[int(handles[i + PREFETCH])]) - 1, 0)
+        prefetch(m.lru_next, int(m.lru_next[pfn]))
+        prefetch(m.lru_prev, int(m.lru_prev[pfn]))
+
+
 # --- entry points -------------------------------------------------------------------------------
 
 
@@ -282,6 +250,7 @@ def isolate_lru_pages(
     begin_event(m, tables, int(m.system[S_NOW]))
     drain_lru_batches(m)
     for i in range(len(handles)):
+        prefetch_handles(m, handles, i)
         pfn, fate = isolate_lru_page(m, int(handles[i]), int(nodes[i]), move_all)
         v.pages[i] = pfn
         v.fate[i] = fate
