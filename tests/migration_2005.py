@@ -22,8 +22,6 @@ PAGES = 1024
 
 BARE_LISTS = {"pcp_high": 0, "pcp_batch": 1, "pcp_cold_batch": 1}
 FULL_LISTS = {
-    "pcp_high": 42, "pcp_batch": 7, "pcp_low": 14, "pcp_cold_high": 14, "pcp_cold_batch": 7,
-}  # fmt: skip
     "pcp_high": 42,
     "pcp_batch": 7,
     "pcp_low": 14,

@@ -188,8 +188,10 @@ def fill(pair, rng, nodes):
 @pytest.mark.parametrize("seed", range(3))
 def test_who_looks_on_changes_nothing(seed, code):
     rng = np.random.default_rng(seed)
-    machines = [TwoNodes(200, lists=FULL_LISTS) for _ in range(2)]
+    machines = [TwoNodes(200, 3, (20, 60, 90), FULL_LISTS) for _ in range(2)]
     machines[0].memory.keep_log(1 << 14)
+    for machine in machines:
+        machine.fill(1, leave=110)
     kinds = list(KINDS)
     for k in rng.choice(len(kinds), 300, p=np.array(WEIGHTS) / sum(WEIGHTS)):
         bits = sum(TRAITS[name] for name in traits_of(rng, kinds[k]))
@@ -198,7 +200,7 @@ def test_who_looks_on_changes_nothing(seed, code):
     for round_ in range(4):
         pages = rng.permutation(300)[: int(rng.integers(100, 300))]
         looked, not_looked = (
-            machine.migrate(pages, 1 - round_ % 2, code=code, watch=watch)
+            machine.migrate(pages, 1 - round_ % 2, code=code, watch=watch, target_full="other_node")
             for machine, watch in zip(machines, (5, -1), strict=True)
         )
         for name in ("fate", "passes", "waits", "page_model_ns", "new_pfn"):
