@@ -192,19 +192,30 @@ def test_who_looks_on_changes_nothing(seed, code):
     machines[0].memory.keep_log(1 << 14)
     for machine in machines:
         machine.fill(1, leave=110)
+    first = machines[0].handles
     kinds = list(KINDS)
     for k in rng.choice(len(kinds), 300, p=np.array(WEIGHTS) / sum(WEIGHTS)):
         bits = sum(TRAITS[name] for name in traits_of(rng, kinds[k]))
         for machine in machines:
             machine.take(kinds[k], traits=bits)
     for round_ in range(4):
-        pages = rng.permutation(300)[: int(rng.integers(100, 300))]
+        pages = first + rng.permutation(300)[: int(rng.integers(100, 300))]
+        for machine in machines:
+            # Some pages are being written when the move begins.
+            machine.migrate(pages[::5], 1 - round_ % 2, mode="swap", budget_ns=20_000)
         looked, not_looked = (
-            machine.migrate(pages, 1 - round_ % 2, code=code, watch=watch, target_full="other_node")
+            machine.migrate(
+                pages,
+                1 - round_ % 2,
+                code=code,
+                watch=watch,
+                target_full="swap" if round_ else "other_node",
+            )
             for machine, watch in zip(machines, (5, -1), strict=True)
         )
         for name in ("fate", "passes", "waits", "page_model_ns", "new_pfn"):
             assert getattr(looked, name).tolist() == getattr(not_looked, name).tolist()
+        assert looked.count(Fate.MOVED_DIRECT) > 0 or round_ > 0
         assert (looked.counters, looked.model_ns) == (not_looked.counters, not_looked.model_ns)
     first, second = (machine.memory.mem for machine in machines)
     for name in ("state", "page_table", "links", "lru_next", "pcps", "rings", "swap_map", "system",
