@@ -26,6 +26,7 @@ from memsim.kernels.layout import (
     zone_add,
 )
 from memsim.kernels.migrate import isolate_lru_page
+from memsim.kernels.migrate_pages import is_hugetlb
 from memsim.kernels.page_isolation import (
     start_isolate_page_range,
     test_pages_isolated,
@@ -110,9 +111,11 @@ def isolate_range(
 
 @inline
 def can_be_moved(m: Mem, pfn: int) -> bool:
-    """Say whether a page heads a block on an LRU list."""
+    """Say whether a page heads a block on an LRU list, or a huge page of the hugetlb pool."""
     state = int(m.state[pfn])
-    return state & (PAGE_ALLOCATED | PAGE_LRU | PAGE_ISOLATED) == PAGE_ALLOCATED | PAGE_LRU
+    if state & (PAGE_ALLOCATED | PAGE_ISOLATED) != PAGE_ALLOCATED:
+        return False
+    return state & PAGE_LRU != 0 or is_hugetlb(m, pfn)
 
 
 @inline
@@ -146,7 +149,9 @@ def isolate_movable_pages(m: Mem, start: int, end: int, pages: NDArray[np.int32]
     while pfn < end:
         after = next_page(m, pfn)
         if can_be_moved(m, pfn):
-            isolate_lru_page(m, pfn)
+            if int(m.state[pfn]) & PAGE_LRU:
+                isolate_lru_page(m, pfn)
+            m.state[pfn] |= PAGE_ISOLATED
             pages[n] = pfn
             n += 1
         pfn = after

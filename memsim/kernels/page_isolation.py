@@ -5,7 +5,7 @@ Source: mm/page_isolation.c, Linux 6.1 (spec 9.2 step 4, 9.3, 9.6).
 
 from __future__ import annotations
 
-from memsim.kernels._jit import ctz, helper, inline
+from memsim.kernels._jit import ctz, helper
 from memsim.kernels.buddy import (
     CMA,
     ISOLATE,
@@ -22,7 +22,6 @@ from memsim.kernels.layout import (
     PAGE_LRU_PENDING,
     PAGE_PCP,
     PAGE_SLAB,
-    TRAIT_HUGETLB,
     Z_NR_ISOLATE_PAGEBLOCK,
     Z_TYPE,
     Mem,
@@ -30,7 +29,7 @@ from memsim.kernels.layout import (
     zone_add,
     zone_get,
 )
-from memsim.kernels.lru import page_holder
+from memsim.kernels.migrate_pages import is_hugetlb
 from memsim.mm import (
     MAX_ORDER_NR_PAGES,
     MAX_PAGE_ORDER,
@@ -74,13 +73,6 @@ def why_unmovable(m: Mem, z: int, pfn: int) -> tuple[int, int]:
     if state & PAGE_LRU or is_hugetlb(m, pfn):
         return NONE, pages
     return (SLAB if state & PAGE_SLAB else KERNEL), pages
-
-
-@inline
-def is_hugetlb(m: Mem, pfn: int) -> bool:
-    """Say whether an allocated block is a huge page of the hugetlb pool."""
-    holder = page_holder(m, pfn)
-    return holder >= 0 and int(m.traits[holder]) & TRAIT_HUGETLB != 0
 
 
 @helper
