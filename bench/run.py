@@ -18,7 +18,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from bench import bare_zone, bulk, executors, full_path, pressure, scale, start_up
+from bench import bare_zone, bulk, executors, full_path, migration, pressure, scale, start_up
 from bench.streams import Stream, fill_and_empty, halving_mix
 from memsim.execute import EXECUTORS
 
@@ -141,6 +141,9 @@ def under_pressure(repetitions: int) -> Iterator[Result]:
     ):
         yield best(f"{name}, per page scanned", (cost.scanned for cost in costs), "ns/page")
         yield best(f"{name}, per page {done}", (cost.done for cost in costs), "ns/page")
+    moves = migration.direct(10_000_000, 1)
+    yield best("direct migration of 2005, ranges", (cost.ranges for cost in moves), "ns/page", 10.0)
+    yield best("direct migration of 2005, random", (cost.random for cost in moves), "ns/page", 80.0)
 
 
 def policies(repetitions: int) -> Iterator[Result]:

@@ -232,7 +232,7 @@ def migrate(
     if number == 0:
         kernels.isolate_lru_pages(memory.mem, memory.tables, call, handles, nodes, int(move_all))
         sources = _nodes_of(memory, call.pages[call.pages >= 0])
-        for node in wanted:
+        for node in _emptied_first(memory, wanted, nodes, call.pages):
             target = _target(memory, node, target_full, sources)
             elapsed = kernels.migrate_pages(
                 memory.mem, memory.tables, call, target, nodes, node, int(mode == "direct"), elapsed
@@ -307,6 +307,27 @@ def _by_page(
 def _nodes_of(memory: Memory, pfns: NDArray[np.int32]) -> set[int]:
     pages = np.bincount(memory.mem.zone_of[pfns >> MAX_PAGE_ORDER])
     return {memory.setup.zones[z].node for z in np.flatnonzero(pages).tolist()}
+
+
+def _emptied_first(
+    memory: Memory, wanted: Sequence[int], nodes: NDArray[np.int32], pages: NDArray[np.int32]
+) -> list[int]:
+    """Order the nodes that pages go to: those first that no page is to leave any more.
+
+    Source: do_migrate_pages.
+    """
+    left = list(wanted)
+    if len(left) == 1:
+        return left
+    held = pages >= 0
+    sources = {node: _nodes_of(memory, pages[held & (nodes == node)]) - {node} for node in left}
+    order = []
+    while left:
+        still = set().union(*(sources[node] for node in left))
+        chosen = next((node for node in left if node not in still), left[-1])
+        left.remove(chosen)
+        order.append(chosen)
+    return order
 
 
 def _refusal(memory: Memory, wanted: Sequence[int], mode: Mode) -> tuple[int, str]:

@@ -354,3 +354,15 @@ def test_a_touch_while_the_page_is_in_flight_waits_until_it_is_there():
     assert outcome.counters["migrate_faults_waited"] == 2
     assert outcome.counters["migrate_fault_wait_model_ns"] == 350 + 150
     assert machine.state(page[0]) & L.PAGE_YOUNG
+
+
+def test_a_node_is_emptied_before_pages_come_to_it():
+    machine = TwoNodes(nodes=3)
+    first, second = machine.take(MAPPED, 400), machine.take(MAPPED, 400, cpu=1)
+    machine.fill(1)
+    machine.fill(0)
+    pages = np.concatenate([first, second])
+    to = np.repeat(np.array([1, 2], np.int32), 400)
+    outcome = machine.migrate(pages, to, target_full="enomem")
+    assert outcome.count(Fate.MOVED_DIRECT) == 800
+    assert [machine.node(page) for page in pages] == to.tolist()
