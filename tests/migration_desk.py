@@ -16,7 +16,6 @@ GFP = {
     MigrateReason.MEMORY_HOTPLUG: HOTPLUG_GFP,
     MigrateReason.LONGTERM_PIN: gfp_from_text("GFP_USER|__GFP_NOWARN"),
     MigrateReason.NUMA_MISPLACED: gfp_from_text("GFP_TRANSHUGE_LIGHT|__GFP_THISNODE|__GFP_NORETRY"),
-    MigrateReason.DEMOTION: gfp_from_text("GFP_TRANSHUGE_LIGHT|__GFP_KSWAPD_RECLAIM"),
 }
 
 

@@ -67,7 +67,7 @@ def carry_out_due(m: Mem, tables: PolicyTables, now: int) -> None:
         if who == DEVICE:
             end_writes(m, due)
         elif who == KSWAPD:
-            kswapd_step(m, node)
+            kswapd_step(m, tables, node)
         elif who == KCOMPACTD:
             kcompactd_step(m, tables, node)
         elif who == PROACTIVE:

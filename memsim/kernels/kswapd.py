@@ -15,6 +15,7 @@ from memsim.kernels.compaction_skip import reset_isolation_suitable
 from memsim.kernels.kcompactd import node_cpu, wakeup_kcompactd
 from memsim.kernels.layout import Z_BOOST, Z_KSWAPD_BOOST, Z_RECLAIM_ACTIVE, Mem, zone_get, zone_set
 from memsim.kernels.page_io import device_congested, writes_end
+from memsim.kernels.placement import PolicyTables
 from memsim.kernels.scan_control import (
     SC_COST,
     SC_CPU,
@@ -213,7 +214,7 @@ def throttle(m: Mem, sc: int, stage: int) -> int:
 
 
 @helper
-def kswapd_step(m: Mem, node: int) -> None:
+def kswapd_step(m: Mem, tables: PolicyTables, node: int) -> None:
     """Let kswapd do its next piece of work, and say when the following one is due."""
     at = node * NODE_FIELDS
     sc = kswapd_control(node)
@@ -221,7 +222,7 @@ def kswapd_step(m: Mem, node: int) -> None:
     stage = int(m.nodes[at + N_KSWAPD_STAGE])
     wait = 0
     if stage == STAGE_LISTS:
-        if not shrink_lists_once(m, sc):
+        if not shrink_lists_once(m, tables, sc):
             stage = end_round(m, node, sc)
             wait = throttle(m, sc, stage)
     else:

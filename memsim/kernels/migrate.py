@@ -17,13 +17,16 @@ from memsim.kernels.layout import (
     PAGE_SWAPCACHE,
     PAGE_WRITEBACK,
     TYPE_MASK,
+    Z_VMSTAT,
     Mem,
     page_zone,
+    zone_add,
 )
 from memsim.kernels.lru import lru_add, lru_del, lru_pages
 from memsim.kernels.page_alloc import count_page_state, free_pages
 from memsim.kernels.system import S_BUFFERS_LET_GO
 from memsim.kernels.trace_log import LOG_FREE, log_event
+from memsim.kernels.vmstat import PGALLOC
 
 MIGRATE_PASSES = 10
 
@@ -54,6 +57,13 @@ def let_buffers_go(m: Mem, pfn: int) -> None:
     """Forget that a page of a file is pinned by its buffers."""
     m.swap_slot[pfn] = 0
     m.state[pfn] &= ~PAGE_PINNED
+
+
+@inline
+def prep_target(m: Mem, pfn: int, order: int) -> None:
+    """Mark a block allocated to which another one is to be moved."""
+    m.state[pfn] = int(m.state[pfn]) & TYPE_MASK | PAGE_ALLOCATED | order << ORDER_SHIFT
+    zone_add(m, page_zone(m, pfn), Z_VMSTAT + PGALLOC, 1 << order)
 
 
 @helper

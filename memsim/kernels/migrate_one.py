@@ -9,30 +9,25 @@ read from the device takes.
 
 from __future__ import annotations
 
-from errno import EAGAIN, EBUSY, EINVAL, ENOMEM
+from errno import EAGAIN, EBUSY, ENOMEM
 
 from memsim.kernels._jit import helper, inline
 from memsim.kernels.compact_control import MIGRATE_ASYNC, MIGRATE_SYNC
 from memsim.kernels.daemons import carry_out_due
 from memsim.kernels.layout import (
-    BUFFERS_AT_HAND,
     PAGE_DIRTY,
     PAGE_ISOLATED,
-    PAGE_PINNED,
     PAGE_WRITEBACK,
-    TRAIT_BUFFERS_IN_USE,
     TRAIT_LOCKED,
-    TRAIT_NO_MIGRATE_OP,
-    TRAIT_RAMFS,
     Mem,
 )
 from memsim.kernels.lru import lru_pages, page_holder
-from memsim.kernels.migrate import free_traced, let_buffers_go, move_page
+from memsim.kernels.migrate import free_traced, move_page
+from memsim.kernels.migrate_obstacle import NEEDS_WRITE, obstacle, traits_of
 from memsim.kernels.migrate_target import TargetRequest, alloc_migration_target
 from memsim.kernels.page_io import device_congested, write_page, writeback_entry, writes_end
 from memsim.kernels.placement import PolicyTables
 from memsim.kernels.system import (
-    S_BUFFERS_LET_GO,
     S_FILE_READ_NS,
     S_MIGRATE_NS,
     S_NEXT_DUE,
@@ -72,13 +67,6 @@ def write_ends(m: Mem, pfn: int) -> int:
     return clock(m)
 
 
-@inline
-def traits_of(m: Mem, pfn: int) -> int:
-    """Say what a page holds besides its state (TRAIT_*)."""
-    handle = page_holder(m, pfn)
-    return int(m.traits[handle]) if handle >= 0 else 0
-
-
 @helper
 def lock_page(m: Mem, tables: PolicyTables, pfn: int, mode: int, force: int) -> bool:
     """Lock a page, waiting for the lock if that is allowed; say whether it is locked."""
@@ -114,25 +102,6 @@ def write_before_moving(m: Mem, tables: PolicyTables, pfn: int) -> int:
     return -EAGAIN
 
 
-@helper
-def may_move(m: Mem, tables: PolicyTables, pfn: int, mode: int) -> int:
-    """Return 0 if a page that is locked and not being written can be moved, or a negative errno."""
-    traits = traits_of(m, pfn)
-    busy = -EAGAIN
-    if traits & TRAIT_RAMFS:
-        return -EINVAL if mode == MIGRATE_SYNC else -EBUSY
-    if traits & TRAIT_NO_MIGRATE_OP:
-        if int(m.state[pfn]) & PAGE_DIRTY:
-            return write_before_moving(m, tables, pfn) if mode == MIGRATE_SYNC else -EBUSY
-        busy = -EAGAIN if mode == MIGRATE_SYNC else -EBUSY
-    if traits & TRAIT_BUFFERS_IN_USE:
-        return busy
-    if int(m.swap_slot[pfn]) == BUFFERS_AT_HAND:
-        m.system[S_BUFFERS_LET_GO] = 1
-        let_buffers_go(m, pfn)
-    return -EAGAIN if int(m.state[pfn]) & PAGE_PINNED else 0
-
-
 @inline
 def try_to_move(
     m: Mem, tables: PolicyTables, source: int, target: int, cpu: int, mode: int, force: int
@@ -142,7 +111,9 @@ def try_to_move(
         return -EAGAIN
     code = wait_on_page_writeback(m, tables, source, mode, force)
     if code == 0:
-        code = may_move(m, tables, source, mode)
+        code = obstacle(m, source, mode)
+    if code == NEEDS_WRITE:
+        code = write_before_moving(m, tables, source)
     if code == 0:
         pages = lru_pages(int(m.state[source]))
         move_page(m, cpu, source, target)

@@ -21,7 +21,8 @@ from memsim.kernels.layout import (
 )
 from memsim.kernels.lru import lru_pages
 from memsim.kernels.migrate import MIGRATE_PASSES, putback_lru_page
-from memsim.kernels.migrate_one import traits_of, unmap_and_move
+from memsim.kernels.migrate_obstacle import traits_of
+from memsim.kernels.migrate_one import unmap_and_move
 from memsim.kernels.migrate_split import split_huge_page
 from memsim.kernels.migrate_target import (
     LONGTERM_PIN,

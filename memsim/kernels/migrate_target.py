@@ -16,7 +16,6 @@ from memsim.kernels.layout import (
     MOBILITY_SHIFT,
     ORDER_MASK,
     ORDER_SHIFT,
-    PAGE_ALLOCATED,
     R_FLAGS,
     R_HIGHEST_ZONE,
     R_MIGRATETYPE,
@@ -32,25 +31,21 @@ from memsim.kernels.layout import (
     REQ_NOMEMALLOC,
     REQ_SLAB,
     REQ_THISNODE,
-    TYPE_MASK,
     Z_BOOST,
     Z_NODE,
     Z_TYPE,
-    Z_VMSTAT,
     Z_WMARK,
     Mem,
     page_zone,
-    zone_add,
     zone_get,
 )
-from memsim.kernels.page_alloc import fast_path_flags
+from memsim.kernels.migrate import prep_target
+from memsim.kernels.page_alloc import fast_path_flags, walk
 from memsim.kernels.placement import PolicyTables
-from memsim.kernels.slowpath import WMARK_HIGH, alloc_pages_slowpath, walk
-from memsim.kernels.vmstat import PGALLOC
+from memsim.kernels.slowpath import WMARK_HIGH, alloc_pages_slowpath
 from memsim.kernels.zonelist import AllocContext, zone_watermark_ok
 from memsim.mm import MigrateReason, Migratetype, ZoneType
 
-DEMOTION = int(MigrateReason.DEMOTION)
 LONGTERM_PIN = int(MigrateReason.LONGTERM_PIN)
 NUMA_MISPLACED = int(MigrateReason.NUMA_MISPLACED)
 MOVABLE_ZONE = int(ZoneType.MOVABLE)
@@ -128,16 +123,6 @@ def target_context(m: Mem, cpu: int, want: TargetRequest, source: int, reason: i
     )
 
 
-@inline
-def only_this_node(m: Mem, ac: AllocContext) -> AllocContext:
-    """Return the context of a request that is to be served by its preferred node or not at all."""
-    nodes = ac.zonelist // (m.nr_zones + 1) | 1
-    flags = ac.flags | REQ_THISNODE
-    return AllocContext(
-        ac.order, ac.migratetype, ac.highest_zone, flags, nodes * (m.nr_zones + 1), -1, ac.cpu
-    )
-
-
 @helper
 def stays_balanced(m: Mem, node: int, pages: int) -> bool:
     """Say whether some zone of a node would still be above its high mark with ``pages`` less.
@@ -167,20 +152,11 @@ def alloc_page_of(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
 def alloc_migration_target(
     m: Mem, tables: PolicyTables, cpu: int, want: TargetRequest, source: int, reason: int
 ) -> int:
-    """Allocate a block to which the block at ``source`` is to be moved; -1 if there is none.
-
-    What is demoted goes to the preferred node if that has room at once, then to any of the mask.
-    """
+    """Allocate a block to which the block at ``source`` is to be moved; -1 if there is none."""
     ac = target_context(m, cpu, want, source, reason)
     if reason == NUMA_MISPLACED and not stays_balanced(m, want.node, 1 << ac.order):
         return -1
-    pfn = -1
-    if reason == DEMOTION:
-        pfn = walk(m, tables, only_this_node(m, ac), fast_path_flags(m, tables, ac))
-    if pfn < 0:
-        pfn = alloc_page_of(m, tables, ac)
-    if pfn < 0:
-        return -1
-    m.state[pfn] = int(m.state[pfn]) & TYPE_MASK | PAGE_ALLOCATED | ac.order << ORDER_SHIFT
-    zone_add(m, page_zone(m, pfn), Z_VMSTAT + PGALLOC, 1 << ac.order)
-    return pfn
+    pfn = alloc_page_of(m, tables, ac)
+    if pfn >= 0:
+        prep_target(m, pfn, ac.order)
+    return max(pfn, -1)

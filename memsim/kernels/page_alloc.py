@@ -215,6 +215,12 @@ def get_page_from_freelist(m: Mem, tables: PolicyTables, ac: AllocContext, alloc
     return -1
 
 
+@helper
+def walk(m: Mem, tables: PolicyTables, ac: AllocContext, alloc_flags: int) -> int:
+    """Walk the zonelist where that is rare: all those places share this one copy of the code."""
+    return get_page_from_freelist(m, tables, ac, alloc_flags)
+
+
 @inline
 def fast_path_flags(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
     """Build the fast path's flags from a request: low mark, no fragmentation (spec 5.4)."""

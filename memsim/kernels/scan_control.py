@@ -39,11 +39,13 @@ from memsim.kernels.system import N_COMPACT, N_SCAN_CONTROL, NODE_FIELDS
     SC_UNQUEUED_DIRTY,
     SC_IMMEDIATE,
     SC_PAGEOUT,
-) = range(26)
+    SC_DEMOTE,
+) = range(27)
 """CPU: who frees. COST: ns that the work has taken so far. NODE_BEFORE,
 ROUND_BEFORE: pages reclaimed when this pass over the node, this round of kswapd's, began. TAKEN
-and what follows: pages that this pass has isolated, and what they were."""
-SC_NR = 26
+and what follows: pages that this pass has isolated, and what they were. DEMOTE: 1 while pages may
+go to a slower node."""
+SC_NR = 27
 """Pages still to be scanned of each of the four lists (LRU_*)."""
 assert N_SCAN_CONTROL + SC_NR + 4 <= N_COMPACT
 

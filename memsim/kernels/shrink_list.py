@@ -10,6 +10,7 @@ as a whole or not at all.
 from __future__ import annotations
 
 from memsim.kernels._jit import helper, inline, prefetch
+from memsim.kernels.demotion import can_demote, demote_page
 from memsim.kernels.flusher import wakeup_flusher_threads
 from memsim.kernels.layout import (
     BUFFERS_AT_HAND,
@@ -46,9 +47,11 @@ from memsim.kernels.lru_balance import lru_note_cost
 from memsim.kernels.migrate import let_buffers_go
 from memsim.kernels.page_alloc import free_pages
 from memsim.kernels.page_io import device_congested, write_page
+from memsim.kernels.placement import PolicyTables
 from memsim.kernels.scan_control import (
     SC_COST,
     SC_CPU,
+    SC_DEMOTE,
     SC_FILE_TAKEN,
     SC_HIGHEST_ZONE,
     SC_IMMEDIATE,
@@ -65,6 +68,7 @@ from memsim.kernels.scan_control import (
     SC_WRITEBACK,
     sc_add,
     sc_get,
+    sc_set,
 )
 from memsim.kernels.swap import lru_add_drain
 from memsim.kernels.swapfile import add_to_swap
@@ -73,6 +77,7 @@ from memsim.kernels.system import (
     N_PGDAT_WRITEBACK,
     NODE_FIELDS,
     S_BUFFERS_LET_GO,
+    S_MIGRATE_NS,
     S_RECLAIM_NS,
     S_SCAN_NS,
 )
@@ -96,8 +101,9 @@ from memsim.kernels.vmstat import (
 
 SWAP_CLUSTER_MAX = 32
 """Pages that are isolated and handled together."""
-RECLAIM, RECLAIM_CLEAN, KEEP, ACTIVATE = range(4)
-"""What is to become of a page; RECLAIM_CLEAN: reclaimed unless it is dirty."""
+RECLAIM, RECLAIM_CLEAN, KEEP, ACTIVATE, DEMOTE = range(5)
+"""What is to become of a page; RECLAIM_CLEAN: reclaimed unless it is dirty. DEMOTE: to be moved to
+a slower node."""
 
 
 @inline
@@ -284,6 +290,8 @@ def page_fate(m: Mem, sc: int, pfn: int) -> int:
     references = page_check_references(m, pfn)
     if references in (KEEP, ACTIVATE):
         return references
+    if sc_get(m, sc, SC_DEMOTE):
+        return DEMOTE
     if state & PAGE_PINNED and pinned_by_buffers(m, pfn):
         return ACTIVATE
     if int(m.state[pfn]) & PAGE_PINNED:
@@ -327,16 +335,37 @@ def count_reclaim(m: Mem, sc: int, kind: int, taken: int, reclaimed: int) -> Non
 
 
 @helper
-def shrink_page_list(m: Mem, sc: int) -> int:
+def demote_or_reclaim(m: Mem, tables: PolicyTables, sc: int, pfn: int) -> int:
+    """Move an isolated page to a slower node: DEMOTE; else say what becomes of it instead."""
+    node, cpu = sc_get(m, sc, SC_NODE), sc_get(m, sc, SC_CPU)
+    pages = lru_pages(int(m.state[pfn]))
+    mod_isolated(m, pfn, -1)
+    if demote_page(m, tables, cpu, node, pfn, sc_get(m, sc, SC_KSWAPD)):
+        sc_add(m, sc, SC_COST, pages * int(m.system[S_MIGRATE_NS]))
+        return DEMOTE
+    mod_isolated(m, pfn, 1)
+    sc_set(m, sc, SC_DEMOTE, 0)
+    fate = page_fate(m, sc, pfn)
+    sc_set(m, sc, SC_DEMOTE, 1)
+    return fate
+
+
+@helper
+def shrink_page_list(m: Mem, tables: PolicyTables, sc: int) -> int:
     """Free the isolated pages, oldest first, or put them back; return the pages freed."""
     isolated = private_head(m, PRIVATE_ISOLATED)
+    sc_set(m, sc, SC_DEMOTE, 1 if can_demote(m, sc_get(m, sc, SC_NODE)) else 0)
     reclaimed = 0
     pfn = lru_tail(m, isolated)
     while pfn != isolated:
         unlink_private(m, pfn)
         fate = page_fate(m, sc, pfn)
         pages = lru_pages(int(m.state[pfn]))
-        if fate == RECLAIM:
+        if fate == DEMOTE:
+            fate = demote_or_reclaim(m, tables, sc, pfn)
+        if fate == DEMOTE:
+            reclaimed += pages
+        elif fate == RECLAIM:
             mod_isolated(m, pfn, -1)
             free_reclaimed_page(m, sc_get(m, sc, SC_CPU), pfn)
             reclaimed += pages
@@ -350,14 +379,14 @@ def shrink_page_list(m: Mem, sc: int) -> int:
 
 
 @helper
-def shrink_inactive_list(m: Mem, sc: int, kind: int, nr_to_scan: int) -> None:
+def shrink_inactive_list(m: Mem, tables: PolicyTables, sc: int, kind: int, nr_to_scan: int) -> None:
     """Reclaim what can be had of the oldest inactive pages (spec 7.3)."""
     lru_add_drain(m, sc_get(m, sc, SC_CPU))
     taken = isolate_lru_pages(m, sc, kind, nr_to_scan)
     if taken == 0:
         return
     dirty, written = sc_get(m, sc, SC_UNQUEUED_DIRTY), sc_get(m, sc, SC_PAGEOUT)
-    reclaimed = shrink_page_list(m, sc)
+    reclaimed = shrink_page_list(m, tables, sc)
     count_reclaim(m, sc, kind, taken, reclaimed)
     written = sc_get(m, sc, SC_PAGEOUT) - written
     lru_note_cost(m, sc_get(m, sc, SC_NODE), kind == LRU_INACTIVE_ANON, written)

@@ -12,6 +12,7 @@ from memsim.kernels.compaction_suitable import (
     COMPACT_SUCCESS,
     compaction_suitable,
 )
+from memsim.kernels.demotion import can_reclaim_anon_pages
 from memsim.kernels.layout import (
     LRU_ACTIVE_ANON,
     LRU_ACTIVE_FILE,
@@ -20,6 +21,7 @@ from memsim.kernels.layout import (
     Mem,
 )
 from memsim.kernels.lru_balance import inactive_is_low, lruvec_size, scan_fractions
+from memsim.kernels.placement import PolicyTables
 from memsim.kernels.scan_control import (
     SC_DEACTIVATE_ANON,
     SC_DEACTIVATE_FILE,
@@ -47,7 +49,6 @@ from memsim.kernels.scan_control import (
 )
 from memsim.kernels.shrink_list import SWAP_CLUSTER_MAX, shrink_active_list, shrink_inactive_list
 from memsim.kernels.shrinker import shrink_slab
-from memsim.kernels.swapfile import has_swap_space
 from memsim.kernels.system import (
     N_ANON_COST,
     N_FILE_COST,
@@ -78,8 +79,8 @@ def compact_gap(order: int) -> int:
 
 @inline
 def can_reclaim_anon(m: Mem, sc: int) -> bool:
-    """Say whether anonymous pages are to be had: swap has room and may be used."""
-    return sc_get(m, sc, SC_MAY_SWAP) != 0 and has_swap_space(m)
+    """Say whether anonymous pages are to be had: they may go to swap, or a slower node."""
+    return sc_get(m, sc, SC_MAY_SWAP) != 0 and can_reclaim_anon_pages(m, sc_get(m, sc, SC_NODE))
 
 
 @helper
@@ -145,10 +146,10 @@ def get_scan_count(m: Mem, sc: int) -> None:
 
 
 @inline
-def shrink_list(m: Mem, sc: int, kind: int, nr_to_scan: int) -> None:
+def shrink_list(m: Mem, tables: PolicyTables, sc: int, kind: int, nr_to_scan: int) -> None:
     """Scan a piece of one list; an active one only if its inactive one needs pages."""
     if kind in (LRU_INACTIVE_ANON, LRU_INACTIVE_FILE):
-        shrink_inactive_list(m, sc, kind, nr_to_scan)
+        shrink_inactive_list(m, tables, sc, kind, nr_to_scan)
         return
     wanted = SC_DEACTIVATE_ANON if kind == LRU_ACTIVE_ANON else SC_DEACTIVATE_FILE
     if sc_get(m, sc, wanted):
@@ -175,7 +176,7 @@ def begin_node(m: Mem, sc: int) -> None:
 
 
 @helper
-def shrink_lists_once(m: Mem, sc: int) -> bool:
+def shrink_lists_once(m: Mem, tables: PolicyTables, sc: int) -> bool:
     """Scan up to 32 pages of each list; say whether more is to be done in this pass.
 
     From the second priority on a pass ends when enough pages are reclaimed.
@@ -184,7 +185,7 @@ def shrink_lists_once(m: Mem, sc: int) -> bool:
         scan = min(sc_get(m, sc, SC_NR + kind), SWAP_CLUSTER_MAX)
         if scan:
             sc_add(m, sc, SC_NR + kind, -scan)
-            shrink_list(m, sc, kind, scan)
+            shrink_list(m, tables, sc, kind, scan)
     left = sc_get(m, sc, SC_NR + LRU_INACTIVE_ANON)
     left += sc_get(m, sc, SC_NR + LRU_INACTIVE_FILE) + sc_get(m, sc, SC_NR + LRU_ACTIVE_FILE)
     got = sc_get(m, sc, SC_RECLAIMED) - sc_get(m, sc, SC_NODE_BEFORE)
@@ -194,8 +195,9 @@ def shrink_lists_once(m: Mem, sc: int) -> bool:
 
 @helper
 def age_active_anon(m: Mem, sc: int) -> None:
-    """Refill the inactive anonymous list where swap exists and the list is short."""
-    if has_swap_space(m) and inactive_is_low(m, sc_get(m, sc, SC_NODE), LRU_ACTIVE_ANON):
+    """Refill the inactive anonymous list where its pages have somewhere to go and it is short."""
+    node = sc_get(m, sc, SC_NODE)
+    if can_reclaim_anon_pages(m, node) and inactive_is_low(m, node, LRU_ACTIVE_ANON):
         shrink_active_list(m, sc, LRU_ACTIVE_ANON, SWAP_CLUSTER_MAX)
 
 

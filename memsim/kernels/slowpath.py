@@ -52,6 +52,7 @@ from memsim.kernels.page_alloc import (
     WOULD_RECLAIM,
     fast_path_flags,
     get_page_from_freelist,
+    walk,
 )
 from memsim.kernels.pcp import drain_pages_zone
 from memsim.kernels.placement import PolicyTables
@@ -134,12 +135,6 @@ def zone_has_pages(m: Mem, z: int, ac: AllocContext, alloc_flags: int) -> bool:
     free = max(zone_get(m, z, Z_NR_FREE_PAGES), 0) - (1 << ac.order) + 1
     mark = zone_get(m, z, Z_WMARK + (alloc_flags & ALLOC_WMARK_MASK)) + zone_get(m, z, Z_BOOST)
     return zone_watermark_ok_with(m, z, single, mark, alloc_flags, free)
-
-
-@helper
-def walk(m: Mem, tables: PolicyTables, ac: AllocContext, alloc_flags: int) -> int:
-    """Walk the zonelist in the slow path, whose several walks share this one copy of the code."""
-    return get_page_from_freelist(m, tables, ac, alloc_flags)
 
 
 alloc_pages_ideal = ideal_walk(walk, zone_has_pages)

@@ -35,6 +35,10 @@ N_PGDAT_DIRTY = 11
 """1: reclaim has met dirty pages of files only; kswapd may now write them itself."""
 N_PGDAT_WRITEBACK = 12
 """1: reclaim has met only pages that are being written."""
+N_DEMOTION_NODE = 13
+"""The slower node that reclaim moves pages to, plus 1; 0: there is none."""
+N_DEMOTION_MASK = 14
+"""All slower nodes, as bits."""
 N_KCOMPACTD_DUE = 16
 """When kcompactd takes its next step; FOREVER while it sleeps."""
 N_KCOMPACTD_ORDER = 17

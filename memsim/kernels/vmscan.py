@@ -16,6 +16,7 @@ from memsim.kernels.compaction_suitable import (
     compaction_suitable,
 )
 from memsim.kernels.daemons import carry_out_due, let_daemons_go_first
+from memsim.kernels.demotion import can_reclaim_anon_pages
 from memsim.kernels.kcompactd import wakeup_kcompactd
 from memsim.kernels.kswapd import THROTTLE_NS, THROTTLE_WRITES
 from memsim.kernels.layout import (
@@ -62,7 +63,6 @@ from memsim.kernels.shrink_node import (
     finish_node,
     shrink_lists_once,
 )
-from memsim.kernels.swapfile import has_swap_space
 from memsim.kernels.system import book_stall, clock
 from memsim.kernels.vmstat import ALLOCSTALL
 from memsim.kernels.wakeup import high_wmark_pages, wake_kswapd, zone_watermark_ok_safe
@@ -71,13 +71,13 @@ from memsim.mm import PAGE_ALLOC_COSTLY_ORDER
 
 
 @helper
-def shrink_node(m: Mem, sc: int, node: int) -> None:
+def shrink_node(m: Mem, tables: PolicyTables, sc: int, node: int) -> None:
     """Reclaim from a node at the present priority."""
     sc_set(m, sc, SC_NODE, node)
     again = True
     while again:
         begin_node(m, sc)
-        while shrink_lists_once(m, sc):
+        while shrink_lists_once(m, tables, sc):
             pass
         again = finish_node(m, sc)
 
@@ -93,7 +93,7 @@ def compaction_ready(m: Mem, z: int, order: int, highest_zone: int) -> bool:
 
 
 @helper
-def shrink_zones(m: Mem, sc: int, ac: AllocContext) -> bool:
+def shrink_zones(m: Mem, tables: PolicyTables, sc: int, ac: AllocContext) -> bool:
     """Reclaim from each node of the request's list; say whether compaction is possible instead."""
     ready = False
     last = -1
@@ -105,7 +105,7 @@ def shrink_zones(m: Mem, sc: int, ac: AllocContext) -> bool:
         if costly and compaction_ready(m, z, ac.order, ac.highest_zone):
             ready = True
         elif node != last:
-            shrink_node(m, sc, node)
+            shrink_node(m, tables, sc, node)
             last = node
         position = next_zone(m, ac, position + 1)
     return ready
@@ -127,7 +127,7 @@ def do_try_to_free_pages(m: Mem, tables: PolicyTables, sc: int, ac: AllocContext
     for priority in range(DEF_PRIORITY, -1, -1):
         sc_set(m, sc, SC_PRIORITY, priority)
         sc_set(m, sc, SC_COST, 0)
-        ready = shrink_zones(m, sc, ac)
+        ready = shrink_zones(m, tables, sc, ac)
         book_stall(m, sc_get(m, sc, SC_COST))
         if ready or sc_get(m, sc, SC_RECLAIMED) >= sc_get(m, sc, SC_TO_RECLAIM):
             return ready
@@ -176,7 +176,7 @@ def zone_reclaimable_pages(m: Mem, z: int) -> int:
     Where there are none, its free pages are counted in their place.
     """
     pages = zone_get(m, z, Z_LRU + LRU_INACTIVE_FILE) + zone_get(m, z, Z_LRU + LRU_ACTIVE_FILE)
-    if has_swap_space(m):
+    if can_reclaim_anon_pages(m, zone_get(m, z, Z_NODE)):
         pages += zone_get(m, z, Z_LRU + LRU_INACTIVE_ANON)
         pages += zone_get(m, z, Z_LRU + LRU_ACTIVE_ANON)
     return pages if pages else zone_get(m, z, Z_NR_FREE_PAGES)

@@ -1,14 +1,17 @@
-"""NUMA balancing: letting accesses be noticed, which then move misplaced pages.
+"""What moves pages between nodes without being asked: NUMA balancing, and demotion by reclaim.
 
-Source: task_numa_work, kernel/sched/fair.c, Linux 6.1.
+Source: task_numa_work, kernel/sched/fair.c; mm/memory-tiers.c, Linux 6.1.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from memsim.kernels import numa_balancing
+from memsim.kernels.system import N_DEMOTION_MASK, N_DEMOTION_NODE, NODE_FIELDS
 from memsim.memory import Memory
 
 
@@ -19,3 +22,13 @@ def scan(memory: Memory, handles: ArrayLike) -> int:
     pages a round looks at, and when there is one, is for the caller to say.
     """
     return int(numa_balancing.change_prot_numa(memory.mem, np.asarray(handles, np.int32)))
+
+
+def demote_to(memory: Memory, node: int, slower: Sequence[int]) -> None:
+    """Let reclaim move pages of a node to slower ones, the first of them if it has room.
+
+    Without any, it takes them away as ever (/sys/kernel/mm/numa/demotion_enabled).
+    """
+    row = memory.mem.nodes.reshape(-1, NODE_FIELDS)[node]
+    row[N_DEMOTION_NODE] = slower[0] + 1 if slower else 0
+    row[N_DEMOTION_MASK] = sum(1 << other for other in set(slower))

@@ -196,13 +196,6 @@ def test_a_misplaced_page_moves_only_if_its_node_stays_above_its_high_mark():
     assert result == -ENOMEM
 
 
-def test_what_is_demoted_goes_to_the_next_node_of_the_mask_if_the_first_is_full():
-    zones = [zone(0, 1024), zone(1024, 2048, node=1), zone(2048, 3072, node=2)]
-    memory = machine(zones, {0: (1, "anon"), 1024: (1024, "kernel")})
-    result, outcome = migrate(memory, [0], ASYNC, MigrateReason.DEMOTION, nodes=(1, 2))
-    assert (result, outcome.targets[0] >= 2048) == (0, True)
-
-
 def test_types_of_pageblocks_do_not_matter_to_a_target_in_the_same_node():
     memory = machine([zone(0, 2048)], {0: (1, "anon")}, types={1: Migratetype.UNMOVABLE})
     result, outcome = migrate(memory, [0], reason=HOTPLUG, preferred=None)
