@@ -97,6 +97,11 @@ class Vm(Model):
     """An entry for each zone that has one above it; not set: the kernel's own."""
     percpu_pagelist_high_fraction: int = Field(0, ge=0, le=1 << 30)
     thp: Literal["always", "madvise", "never"] = "madvise"
+    numa_balancing: bool = False
+    numa_balancing_scan_period: Annotated[Duration, Field(ge=1_000_000)] = 10**9
+    """Between two looks at a process's memory (scan_period_min_ms)."""
+    numa_balancing_scan_size: Annotated[Bytes, Field(ge=PAGE_SIZE)] = 256 << 20
+    """What is looked at of each workload at a time (scan_size_mb)."""
 
 
 class Costs(Model):

@@ -9,8 +9,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from memsim.memory import Memory, migrating
-from memsim.mm import WhyStayed
+from memsim.memory import Memory, balancing, migrating
+from memsim.mm import PAGE_SIZE, WhyStayed
 from memsim.scenario import Trial
 from memsim.scenario.event import Event
 from memsim.schema import Accesses, Migration, Pin, Stream
@@ -58,6 +58,22 @@ class Happenings:
         for event in trial.scenario.events:
             for instant in event.times(self._duration) if event.do not in ATTEMPTS else ():
                 self._add(instant, partial(self._carry_out, event))
+
+        vm = trial.scenario.machine.vm
+        if vm.numa_balancing and memory.setup.mechanism == "linux-6.1":
+            self._period = vm.numa_balancing_scan_period
+            self._scanned = vm.numa_balancing_scan_size // PAGE_SIZE
+            self._cursor = dict.fromkeys(self._handles, 0)
+            self._add(self._period, self._scan)
+
+    def _scan(self) -> int:
+        """Let accesses to the next part of each workload's memory be noticed (task_numa_work)."""
+        for name, handles in self._handles.items():
+            first = self._cursor[name]
+            balancing.scan(self.memory, handles[first : first + self._scanned])
+            at_end = first + self._scanned >= len(handles)
+            self._cursor[name] = 0 if at_end else first + self._scanned
+        return self.memory.now + self._period
 
     def _add(self, instant: int, action: Action) -> None:
         heapq.heappush(self._due, (instant, self._count, action))
