@@ -34,6 +34,7 @@ from memsim.simulate.happenings import Happenings
 from memsim.simulate.interleave import Agenda, Interleaved
 from memsim.simulate.locality import Locality
 from memsim.simulate.oom import OomKill, OomKiller
+from memsim.simulate.pieces import Columns
 from memsim.simulate.plan import (
     cpus_of_nodes,
     machine_notes,
@@ -278,18 +279,22 @@ class _Run:
     def _run(self, events: Interleaved) -> int:
         """Carry out events in order, as many as the kernel carries out; return how many."""
         stream, (time, op, request, cpu, handle) = events
-        outcome = self.memory.run(
-            np.ascontiguousarray(op, np.uint8),
-            (request + self.first_request[stream]).astype(np.uint16),
-            np.ascontiguousarray(cpu, np.uint16),
-            (handle + self.first_handle[stream]).astype(np.int32),
-            np.ascontiguousarray(time, np.int64),
+        columns, carried_out = self.happenings.pieces.expanded(
+            Columns(
+                np.ascontiguousarray(op, np.uint8),
+                (request + self.first_request[stream]).astype(np.uint16),
+                np.ascontiguousarray(cpu, np.uint16),
+                (handle + self.first_handle[stream]).astype(np.int32),
+                np.ascontiguousarray(time, np.int64),
+            )
         )
-        done = len(outcome.status)
+        outcome = self.memory.run(*columns)
+        done = int(carried_out[len(outcome.status)])
         self.events += done
         mine = np.flatnonzero(self.is_observed[stream[:done]] & (op[:done] < OP_FREE))
         if len(mine):
-            self.observed.append((events.take(mine), outcome.take(mine)))
+            rows = np.searchsorted(carried_out, mine, "left")
+            self.observed.append((events.take(mine), outcome.take(rows)))
             self.observed_at.append(self.events - done + mine)
         return done
 

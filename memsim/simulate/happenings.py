@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsim.memory import Memory, balancing, migrating
+from memsim.memory.migrating import MigrateOutcome
 from memsim.mm import PAGE_SIZE, WhyStayed
 from memsim.scenario import Trial
 from memsim.scenario.event import Event
 from memsim.schema import Accesses, Migration, Pin, Stream
 from memsim.simulate.locality import NEVER, Locality, paid_back
 from memsim.simulate.movements import Moved, move, pin_pages, user_pages
+from memsim.simulate.pieces import Pieces
 from memsim.simulate.plan import generator
 from memsim.simulate.removals import Removals
 from memsim.units import format_duration
@@ -42,6 +44,7 @@ class Happenings:
         self._duration = trial.scenario.duration
         self._readings: list[tuple[int, Accesses]] = []
         self.moved: list[Moved] = []
+        self.pieces = Pieces()
         self.removals = Removals(memory, trial.scenario.machine.memory_block_size)
         self._handles = {
             name: np.arange(first, first + stream.handles, dtype=np.int32)
@@ -87,7 +90,10 @@ class Happenings:
     def happen(self) -> None:
         """Do what happens next; the simulation has come to that instant."""
         action = heapq.heappop(self._due)[2]
+        removed = len(self.removals.done)
         again = action()
+        for one in self.removals.done[removed:]:
+            self.pieces.add(one.outcome.split)
         if again is not None:
             self._add(again, action)
 
@@ -137,7 +143,10 @@ class Happenings:
         self._readings.append((self.memory.now, self._locality.of(row.workload)))
         number, page = self.watched
         watch = page if len(self.moved) == number else -1
-        self.moved.append(move(self.memory, event, self._of(event), row, watch=watch))
+        moved = move(self.memory, event, self._of(event), row, watch=watch)
+        self.moved.append(moved)
+        if isinstance(moved.outcome, MigrateOutcome):
+            self.pieces.add(map(tuple, moved.outcome.split.tolist()))
 
     def _see_what_it_brought(self) -> None:
         """Fill in what accesses cost between the migrations of each workload."""
