@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from memsim.kernels import layout as L
 from memsim.kernels import memory_hotplug as kernels
 from memsim.kernels import migration
-from memsim.kernels.system import S_STALL
+from memsim.kernels.system import S_MIGRATE_NS, S_STALL
 from memsim.memory import Memory
 from memsim.memory.migrating import keep_spare_handles
 from memsim.memory.obstacles import (
@@ -29,6 +29,7 @@ from memsim.memory.obstacles import (
 from memsim.memory.requests import request_row
 from memsim.memory.resizing import nodes_with_memory, shrink_zone
 from memsim.memory.setup import NO_ZONE
+from memsim.memory.standstill import Standing, look, passes_until, repeat, stands_still
 from memsim.mm import (
     MAX_PAGE_ORDER,
     PAGEBLOCK_NR_PAGES,
@@ -45,6 +46,8 @@ from memsim.schema import Request
 TARGET_GFP = gfp_from_text("GFP_USER|__GFP_MOVABLE|__GFP_RETRY_MAYFAIL")
 """What pages are moved to (spec 8.6)."""
 FOREVER_NS = (1 << 62) - 1
+FAILED_SHARE = 4
+"""An attempt that fails takes a fourth of one that succeeds."""
 COUNTED = ("pgmigrate_success", "pgmigrate_fail")
 
 
@@ -123,7 +126,7 @@ def offline(
     or ``signal_at`` (ns) has come.
     """
     attempt = Offlining(memory, start_pfn, nr_pages, timeout_ns, signal_at, cpu)
-    while (outcome := attempt.step()) is None:
+    while (outcome := attempt.step(attempt.stops_at)) is None:
         pass
     return outcome
 
@@ -190,22 +193,40 @@ class Offlining:
         self.zone = -1
         self.listed = self.result = 0
         self.isolated = False
-        self.page = -1
+        self.page = self.stood_still = -1
+        self.at = self.start
         self.split: list[tuple[int, int]] = []
 
-    def step(self) -> OfflineOutcome | None:
-        """Isolate, or else do one pass; return what came of it all once it is over."""
+    def step(self, until: int = 0) -> OfflineOutcome | None:
+        """Isolate, or else do one pass; return what came of it all once it is over.
+
+        After two passes that have changed nothing all others that would begin before ``until``
+        (ns), when somebody else may act, are counted at once.
+        """
         if not self.isolated:
             return self._begin()
         if self.now >= self.stops_at:
             return self._give_up()
+        before, began = look(self.memory), self.now
         if self._pass():
             self.tries += 1
+            self._repeat(before, self.now - began, min(until, self.stops_at))
             return None
         self.listed = self.result = 0
+        self.at = self.start
         if kernels.first_not_free(self.memory.mem, self.start, self.end) == self.end:
             return self._finish()
         return None
+
+    def _repeat(self, before: Standing, took_ns: int, until: int) -> None:
+        after = look(self.memory)
+        still = self._moved() == 0 and stands_still(before, after)
+        if still and self.stood_still == took_ns:
+            passes = passes_until(self.memory, self.now, until, took_ns)
+            repeat(self.memory, before, after, passes)
+            self.tries += passes
+            self.now += passes * took_ns
+        self.stood_still = took_ns if still else -1
 
     def _begin(self) -> OfflineOutcome | None:
         reason, self.zone = refusal(self.memory, self.start, self.end - self.start)
@@ -244,9 +265,10 @@ class Offlining:
         """Collect what can be moved and migrate it; say whether there was anything."""
         memory, did = self.memory, np.zeros(kernels.COLLECTED_FIELDS, np.int64)
         memory.advance(self.now)
-        kernels.collect_movable_pages(memory.mem, self.start, self.end, self.pages, did)
+        kernels.collect_movable_pages(memory.mem, self.at, self.end, self.pages, did)
         self.listed = n = int(did[kernels.COLLECTED_PAGES])
         if n:
+            self.at = int(did[kernels.COLLECTED_FIRST])
             spare = keep_spare_handles(memory, self.pages[:n])
             orders = memory.mem.state[self.pages[:n]] >> L.ORDER_SHIFT & 0xF
             heads = memory.mem.rmap[self.pages[:n]].copy()
@@ -264,8 +286,17 @@ class Offlining:
             for i in np.flatnonzero(self.attempts[:n] < 0):
                 self.split.append((int(heads[i]), spare))
                 spare += (1 << int(orders[i])) - 1
-        self.now += int(memory.mem.system[S_STALL])
+        self.now += int(memory.mem.system[S_STALL]) + self._failing_cost()
         return n > 0
+
+    def _failing_cost(self) -> int:
+        """Say how long attempts took that failed: a page is unmapped and mapped again, not copied.
+
+        The emulated machine of capture ``n2_pinvm`` needs 8 us for that, 35 us to move a page.
+        """
+        failed = self.attempts[: self.listed][self.codes[: self.listed] < 0]
+        costs = int(self.memory.mem.system[S_MIGRATE_NS])
+        return int(np.maximum(failed, 0).sum()) * costs // FAILED_SHARE
 
     def _enable_pcp(self) -> None:
         memory = self.memory

@@ -3,7 +3,7 @@
 Pages are moved by the migration of section 8. There is no reclaim, and nobody else acts.
 """
 
-from oracle.naive_migration import CPU, SYNC, NaiveMigration
+from oracle.naive_migration import COPY, CPU, SYNC, NaiveMigration
 
 from memsim.mm import MAX_PAGE_ORDER, PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, ZoneType
 from memsim.mm import Migratetype as Mt
@@ -90,18 +90,20 @@ class NaiveHotplug(NaiveMigration):
     def can_move(self, pfn):
         return pfn in self.pages and "isolated" not in self.pages[pfn].words
 
-    def one_pass(self, start, end, nodes):
-        """Move everything from the first page that can be moved on; False if there is none."""
-        pfns = [pfn for pfn in range(start, end) if self.can_move(pfn)]
+    def one_pass(self, at, end, nodes):
+        """Move everything from the first page on that can be moved; return where that was."""
+        pfns = [pfn for pfn in range(at, end) if self.can_move(pfn)]
         first = pfns[0] if pfns else end
-        self.now += SCAN * (first - start)
+        self.now += SCAN * (first - at)
         if not pfns:
-            return False
+            return None
         self.now += SCAN * (end - first)
         for pfn in pfns:
             self.isolate(pfn)
-        self.migrate_pages(pfns, SYNC, "hotplug", None, nodes)
-        return True
+        _, codes, tries = self.migrate_pages(pfns, SYNC, "hotplug", None, nodes)
+        failed = sum(t for code, t in zip(codes, tries, strict=True) if code < 0 < t)
+        self.now += failed * COPY // 4
+        return first
 
     def offline(self, start, end, passes, nodes):
         """Return "offline", "signal" after so many passes, or what could not be isolated."""
@@ -120,9 +122,13 @@ class NaiveHotplug(NaiveMigration):
         return result
 
     def empty(self, zone, start, end, passes, nodes):
+        at = start
         for _ in range(passes):
-            if self.one_pass(start, end, nodes):
+            first = self.one_pass(at, end, nodes)
+            if first is not None:
+                at = first
                 continue
+            at = start
             blocks = [pfn for pfn in zone.block if start <= pfn < end]
             if sum(1 << zone.block[pfn][0] for pfn in blocks) == end - start:
                 for pfn in blocks:

@@ -88,6 +88,20 @@ def test_F9_3_a_signal_ends_it_and_so_does_the_end_of_the_pin():
     memory.check()
 
 
+def test_F9_3_passes_that_change_nothing_are_counted_as_if_they_were_made():
+    one, other = (two_sections({65000: (2, "pinned")}) for _ in range(2))
+    outcome = offline(one, SECTION, SECTION, 3_000_000)
+    attempt = Offlining(other, SECTION, SECTION, 3_000_000)
+    while (same := attempt.step()) is None:
+        pass
+    assert outcome == same and outcome.tries > 20
+    assert one.vmstat() == other.vmstat()
+    assert np.array_equal(one.mem.zones, other.mem.zones)
+    outcome = offline(one, SECTION, SECTION, 3600 * 10**9)
+    assert outcome.tries > 10**8 and outcome.pgmigrate_fail == 2 * outcome.tries
+    one.check()
+
+
 def test_F9_4_pages_go_to_the_other_node_in_ascending_order():
     memory = two_nodes({SECTION: (1000, "anon")})
     outcome = offline(memory, SECTION, SECTION)
