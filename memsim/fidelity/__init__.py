@@ -117,7 +117,7 @@ def judge(capture: Capture) -> FidelityReport:
 
     Raises InputError for requests that the start state's machine cannot have made.
     """
-    window, requests, run, switch, followed = replay(capture)
+    window, requests, run, switch, followed, moved = replay(capture)
     trace = window.trace
     compared = [_compare_allocs(trace, requests, run)]
     edges = [0] if followed is None else [zone.start_pfn for zone in capture.start.zones]
@@ -125,6 +125,8 @@ def judge(capture: Capture) -> FidelityReport:
     quantities = [quantity for quantity, _ in compared]
     if window.whole and capture.end is not None:
         quantities += compare_end(run.memory, capture.end)
+    if moved is not None:
+        quantities.append(Quantity("pages migrated", *moved))
     if followed is not None:
         quantities += _of_compaction(followed)
         compared.append((quantities[-1], _divergence(followed)))

@@ -164,6 +164,11 @@ class FreeRun:
             self._keep_log(self.done)
             self.done += n
 
+    def keep_log(self) -> NDArray[np.int32]:
+        """Keep what was logged besides the requests since the last of them; return it."""
+        self._keep_log(self.done)
+        return self.log[-1]
+
     def _keep_log(self, first: int) -> None:
         log = self.memory.take_log()
         log[:, 0] += first

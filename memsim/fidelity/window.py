@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from memsim.errors import InputError, Problem
 from memsim.fidelity.freerun import Prediction, begin_run, grouping_switch, preferred_nodes
 from memsim.fidelity.recorded import Followed
+from memsim.fidelity.removals import MovedPages, offline_rows, replay_offlines, take_out
 from memsim.fidelity.stepwise import Stepwise
 from memsim.mm import Status, gfp_from_text
 from memsim.traces import TraceEvent, TraceTable
@@ -40,6 +41,8 @@ class Replayed(NamedTuple):
     """The event before which grouping by mobility was switched off, None if never."""
     followed: Followed | None
     """How far recorded compaction was predicted, None where the capture has none."""
+    moved: MovedPages | None = None
+    """How memory blocks that went offline were emptied, None where none did."""
 
 
 def replay(capture: Capture, *, follow: bool = True) -> Replayed:
@@ -50,9 +53,12 @@ def replay(capture: Capture, *, follow: bool = True) -> Replayed:
     Raises InputError for requests that the start state's machine cannot have made.
     """
     _check(capture)
-    if not follow:
+    removes = follow and capture.pages is not None and bool(offline_rows(capture.trace))
+    if removes or not follow:
         capture = replace(capture, compaction=NO_COMPACTION)
-    window = _window(capture)
+    window = _window(capture, removes)
+    if removes:
+        return _replay_offlines(capture, window)
     trace = window.trace
     requests = trace_requests(trace, preferred_nodes(trace, capture.start))
     switch = grouping_switch(trace, requests)
@@ -63,6 +69,17 @@ def replay(capture: Capture, *, follow: bool = True) -> Replayed:
         return Replayed(*_until_reclaim(window, requests, run.prediction()), switch, None)
     followed = Stepwise(run, trace, _between(capture)).follow()
     return Replayed(*_until_stop(window, requests, run.prediction(), followed), switch, followed)
+
+
+def _replay_offlines(capture: Capture, window: Window) -> Replayed:
+    """Replay a capture through the blocks that were taken offline in it."""
+    trace, offlines = take_out(window.trace)
+    window = replace(window, trace=trace)
+    requests = trace_requests(trace, preferred_nodes(trace, capture.start))
+    switch = grouping_switch(trace, requests)
+    run = begin_run(capture.start, trace, requests, switch, capture.pages)
+    moved = replay_offlines(run, requests.row, offlines)
+    return Replayed(*_until_reclaim(window, requests, run.prediction()), switch, None, moved)
 
 
 def _goes_on(capture: Capture) -> bool:
@@ -98,7 +115,7 @@ def _check(capture: Capture) -> None:
         raise InputError(problems)
 
 
-def _window(capture: Capture) -> Window:
+def _window(capture: Capture, removes: bool) -> Window:
     """Cut the trace to the time between the snapshots, or to what memsim does not model."""
     trace = capture.trace
     keep = trace.time >= capture.start.time_ns
@@ -106,19 +123,19 @@ def _window(capture: Capture) -> Window:
     if capture.end is not None:
         keep &= trace.time <= capture.end.time_ns
         stopped_at = "the end state"
-    stops = np.flatnonzero(keep & _not_modelled(trace, _goes_on(capture)))
+    not_modelled = _not_modelled(trace, _goes_on(capture) or removes, removes)
+    stops = np.flatnonzero(keep & not_modelled)
     if len(stops) == 0:
         return Window(trace.select(keep), stopped_at, capture.end is not None)
     keep[stops[0] :] = False
     return Window(trace.select(keep), f"{_reason(trace, int(stops[0]))}: not modelled", False)
 
 
-def _not_modelled(trace: TraceTable, goes_on: bool) -> NDArray[np.bool_]:
+def _not_modelled(trace: TraceTable, goes_on: bool, removes: bool) -> NDArray[np.bool_]:
     events = (TraceEvent.MM_COMPACTION_BEGIN, TraceEvent.MM_MIGRATE_PAGES)
     stops = np.isin(trace.event, () if goes_on else events)
-    for row, text in enumerate(trace.marker_texts):
-        if text.startswith("LAB_OFFLINE"):
-            stops |= (trace.event == TraceEvent.MARKER) & (trace.marker == row)
+    if not removes:
+        stops[[row for row, _ in offline_rows(trace)]] = True
     return stops
 
 

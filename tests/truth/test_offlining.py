@@ -5,6 +5,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,11 @@ from memsim.fidelity.offlining import (
     judge_offlining,
     read_blocks,
 )
+from memsim.fidelity.removals import take_out
 from memsim.kernels import layout as L
 from memsim.memory.restore import restore
 from memsim.policies import LINUX_6_1, mobility
+from memsim.traces import Accounting, TraceEvent, trace_table
 from memsim.traces.capture import read_snapshot
 
 COMMITTED = Path(__file__).parent.parent / "data" / "captures"
@@ -121,6 +124,41 @@ def test_records_that_do_not_fit_are_refused(tmp_path, text, message):
     (tmp_path / RECORD).write_text(text)
     with pytest.raises(InputError, match=message):
         read_blocks(tmp_path)
+
+
+def test_what_the_kernel_does_for_an_offline_is_taken_out_of_a_trace():
+    alloc, free = TraceEvent.MM_PAGE_ALLOC, TraceEvent.MM_PAGE_FREE
+    drain, moves, marker = (
+        TraceEvent.MM_PAGE_PCPU_DRAIN,
+        TraceEvent.MM_MIGRATE_PAGES,
+        TraceEvent.MARKER,
+    )
+    # One page moves after an interrupt has freed another, one cannot; the first is freed later.
+    lines = [
+        (free, 7),
+        (marker, -1),
+        (drain, 40000),
+        (alloc, 100),
+        (free, 8),
+        (free, 40000),
+        (alloc, 101),
+        (free, 101),
+        (moves, -1),
+        (free, 100),
+    ]
+    events, pfns = (list(column) for column in zip(*lines, strict=True))
+    target = [1 if event == alloc else 0 if event == free else -1 for event in events]
+    table = trace_table(
+        {"time": range(len(lines)), "event": events, "pfn": pfns, "gfp": target},
+        Accounting(),
+        ("none", "GFP_USER|__GFP_RETRY_MAYFAIL|__GFP_COMP|__GFP_MOVABLE"),
+    )
+    marked = np.where(table.event == marker, 0, -1).astype(np.int16)
+    table = replace(table, marker=marked, marker_texts=("LAB_OFFLINE 1",))
+    rest, (offline,) = take_out(table)
+    assert rest.pfn.tolist() == [7, -1, 40000, 8, 40000]
+    assert (offline.block, offline.isolated, offline.moved, offline.calls) == (1, 2, 3, 1)
+    assert (offline.sources.tolist(), offline.targets.tolist()) == ([40000], [100])
 
 
 def test_one_command_says_it():
