@@ -17,6 +17,7 @@ from memsim.kernels.daemons import carry_out_due
 from memsim.kernels.layout import (
     PAGE_DIRTY,
     PAGE_ISOLATED,
+    PAGE_PINNED,
     PAGE_WRITEBACK,
     TRAIT_LOCKED,
     Mem,
@@ -103,17 +104,31 @@ def write_before_moving(m: Mem, tables: PolicyTables, pfn: int) -> int:
 
 
 @inline
+def may_have_to_wait(m: Mem, pfn: int) -> bool:
+    """Say whether a page may have to wait, or to stay; most just go."""
+    state = int(m.state[pfn])
+    return state & (PAGE_PINNED | PAGE_WRITEBACK) != 0 or traits_of(m, pfn) != 0
+
+
+@helper
+def clear_the_way(m: Mem, tables: PolicyTables, pfn: int, mode: int, force: int) -> int:
+    """Wait for what a page that is to be moved has to wait for; 0, or a negative errno."""
+    if not lock_page(m, tables, pfn, mode, force):
+        return -EAGAIN
+    code = wait_on_page_writeback(m, tables, pfn, mode, force)
+    if code == 0:
+        code = obstacle(m, pfn, mode)
+    return write_before_moving(m, tables, pfn) if code == NEEDS_WRITE else code
+
+
+@inline
 def try_to_move(
     m: Mem, tables: PolicyTables, source: int, target: int, cpu: int, mode: int, force: int
 ) -> int:
     """Move a block to its target, or return a negative errno (spec 8.4 d-j)."""
-    if not lock_page(m, tables, source, mode, force):
-        return -EAGAIN
-    code = wait_on_page_writeback(m, tables, source, mode, force)
-    if code == 0:
-        code = obstacle(m, source, mode)
-    if code == NEEDS_WRITE:
-        code = write_before_moving(m, tables, source)
+    code = 0
+    if may_have_to_wait(m, source):
+        code = clear_the_way(m, tables, source, mode, force)
     if code == 0:
         pages = lru_pages(int(m.state[source]))
         move_page(m, cpu, source, target)

@@ -10,7 +10,7 @@ from errno import EAGAIN, ENOMEM
 import numpy as np
 from numpy.typing import NDArray
 
-from memsim.kernels._jit import helper, inline
+from memsim.kernels._jit import helper, inline, prefetch
 from memsim.kernels.layout import (
     ORDER_MASK,
     ORDER_SHIFT,
@@ -45,6 +45,10 @@ from memsim.mm import PAGEBLOCK_NR_PAGES
 
 NR_MAX_BATCHED_MIGRATION = 512
 """Base pages of a chunk."""
+TURN_ALL, TURN_HUGETLB, TURN_OTHERS = range(3)
+"""Whose turn it is: everybody's, or, where there are such, first that of hugetlb blocks."""
+PREFETCH = 8
+"""Blocks between asking for what is to be touched and touching it."""
 NOT_TRIED = 1
 """In place of an errno: the call ended before the page's turn."""
 SPLIT = 2
@@ -94,6 +98,23 @@ def is_hugetlb(m: Mem, pfn: int) -> bool:
     return traits_of(m, pfn) & TRAIT_HUGETLB != 0
 
 
+@inline
+def has_its_turn(m: Mem, pfn: int, turn: int) -> bool:
+    """Say whether it is a block's turn (TURN_*)."""
+    return turn == TURN_ALL or is_hugetlb(m, pfn) == (turn == TURN_HUGETLB)
+
+
+@inline
+def prefetch_sources(m: Mem, pages: NDArray[np.int32], i: int, stop: int) -> None:
+    """Ask for what moving coming blocks will touch: the page, who holds it, what he knows of it."""
+    if i + 2 * PREFETCH < stop:
+        prefetch(m.state, int(pages[i + 2 * PREFETCH]))
+        prefetch(m.rmap, int(pages[i + 2 * PREFETCH]))
+        handle = int(m.rmap[int(pages[i + PREFETCH])])
+        prefetch(m.page_table, handle)
+        prefetch(m.traits, handle)
+
+
 @helper
 def chunk_end(
     m: Mem, pages: NDArray[np.int32], codes: NDArray[np.int32], first: int, stop: int
@@ -106,6 +127,7 @@ def chunk_end(
     i = first
     while i < stop:
         pfn = int(pages[i])
+        prefetch_sources(m, pages, i, stop)
         if int(codes[i]) == NOT_TRIED and not is_hugetlb(m, pfn):
             total += lru_pages(int(m.state[pfn]))
             if total > NR_MAX_BATCHED_MIGRATION and total > lru_pages(int(m.state[pfn])):
@@ -187,12 +209,12 @@ def end_chunk(
     mode: int,
     reason: int,
     codes: NDArray[np.int32],
-    hugetlb: int,
+    turn: int,
 ) -> int:
     """Give up what still cannot be moved, and move the pages of blocks that were split."""
     for i in range(first, stop):
         head = int(pages[i])
-        if int(codes[i]) == -EAGAIN and is_hugetlb(m, head) == (hugetlb != 0):
+        if int(codes[i]) == -EAGAIN and has_its_turn(m, head, turn):
             block_pages = lru_pages(int(m.state[head]))
             tally_failure(m, block_pages, block_pages)
     result = 0
@@ -222,16 +244,16 @@ def migrate_chunk(
     reason: int,
     codes: NDArray[np.int32],
     tries: NDArray[np.int32],
-    hugetlb: int,
+    turn: int,
 ) -> int:
-    """Move the blocks of a chunk, of the hugetlb pool or others; return -ENOMEM to end the call."""
+    """Move the blocks of a chunk whose turn it is (TURN_*); return -ENOMEM to end the call."""
     for attempt in range(MIGRATE_PASSES):
         retry_pages = 0
         for i in range(first, stop):
             head = int(pages[i])
             if int(codes[i]) not in (NOT_TRIED, -EAGAIN):
                 continue
-            if is_hugetlb(m, head) != (hugetlb != 0):
+            if not has_its_turn(m, head, turn):
                 continue
             block_pages = lru_pages(int(m.state[head]))
             code = unmap_and_move(m, tables, want, head, cpu, mode, reason, attempt)
@@ -254,7 +276,7 @@ def migrate_chunk(
                 tally_failure(m, block_pages, block_pages)
         if retry_pages == 0:
             break
-    return end_chunk(m, tables, cpu, want, pages, first, stop, mode, reason, codes, hugetlb)
+    return end_chunk(m, tables, cpu, want, pages, first, stop, mode, reason, codes, turn)
 
 
 @helper
@@ -305,15 +327,17 @@ def migrate_pages(
         some_hugetlb = some_hugetlb or is_hugetlb(m, int(pages[i]))
     want = target_request(rq)
     result = 0
+    turn = TURN_ALL
     if some_hugetlb:
         result = migrate_chunk(
-            m, tables, cpu, want, pages, first, stop, mode, reason, codes, tries, 1
+            m, tables, cpu, want, pages, first, stop, mode, reason, codes, tries, TURN_HUGETLB
         )
+        turn = TURN_OTHERS
     start = first
     while start < stop and result == 0:
         end = chunk_end(m, pages, codes, start, stop)
         result = migrate_chunk(
-            m, tables, cpu, want, pages, start, end, mode, reason, codes, tries, 0
+            m, tables, cpu, want, pages, start, end, mode, reason, codes, tries, turn
         )
         start = end
     count_migration(m, mode, reason)

@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from memsim.kernels._jit import helper, kernel, pointers, ptr
+from memsim.kernels._jit import helper, inline, kernel, pointers, prefetch, ptr
 from memsim.kernels.daemons import begin_event
 from memsim.kernels.layout import PAGE_ALLOCATED, PAGE_ISOLATED, PAGE_LRU, Mem
 from memsim.kernels.migrate import isolate_lru_page
-from memsim.kernels.migrate_pages import is_hugetlb, migrate_pages, putback_movable_pages
+from memsim.kernels.migrate_pages import PREFETCH, is_hugetlb, migrate_pages, putback_movable_pages
 from memsim.kernels.placement import PolicyTables
 from memsim.kernels.swap import lru_add_drain
 from memsim.kernels.system import S_STALL, S_WAITERS
@@ -37,6 +37,17 @@ def begin_call(mem: Mem, policy: PolicyTables, now: int) -> None:
     lru_add_drain_all(m)
 
 
+@inline
+def prefetch_links(m: Mem, heads: NDArray[np.int32], i: int, stop: int) -> None:
+    """Ask for what isolating coming blocks will touch: pages, then their neighbours on the list."""
+    if i + 2 * PREFETCH < stop:
+        prefetch(m.state, int(heads[i + 2 * PREFETCH]))
+        prefetch(m.lru_next, int(heads[i + 2 * PREFETCH]))
+        coming = int(heads[i + PREFETCH])
+        prefetch(m.lru_next, int(m.lru_next[coming]))
+        prefetch(m.lru_next, int(m.lru_prev[coming]))
+
+
 @kernel
 def isolate_pages(mem: Mem, pfns: NDArray[np.int32], taken: NDArray[np.uint8]) -> int:
     """Take the blocks with these heads off their LRU lists; say of each whether that was possible.
@@ -48,6 +59,7 @@ def isolate_pages(mem: Mem, pfns: NDArray[np.int32], taken: NDArray[np.uint8]) -
     count = 0
     for i in range(len(pfns)):
         pfn = int(heads[i])
+        prefetch_links(m, heads, i, len(pfns))
         state = int(m.state[pfn]) & (PAGE_ALLOCATED | PAGE_LRU | PAGE_ISOLATED)
         out[i] = 1
         if state == PAGE_ALLOCATED | PAGE_LRU:
