@@ -23,6 +23,7 @@ from memsim.kernels.lru import lru_pages
 from memsim.kernels.migrate import MIGRATE_PASSES, putback_lru_page
 from memsim.kernels.migrate_obstacle import traits_of
 from memsim.kernels.migrate_one import unmap_and_move
+from memsim.kernels.migrate_run import run_of_moves
 from memsim.kernels.migrate_split import split_huge_page
 from memsim.kernels.migrate_target import (
     LONGTERM_PIN,
@@ -231,6 +232,17 @@ def end_chunk(
     return result
 
 
+@inline
+def note_run(
+    m: Mem, codes: NDArray[np.int32], tries: NDArray[np.int32], first: int, count: int
+) -> None:
+    """Note that pages have moved at their first attempt."""
+    for i in range(first, first + count):
+        codes[i] = 0
+        tries[i] = 1
+    tally(m, MIG_SUCCEEDED, count)
+
+
 @helper
 def migrate_chunk(
     m: Mem,
@@ -249,12 +261,18 @@ def migrate_chunk(
     """Move the blocks of a chunk whose turn it is (TURN_*); return -ENOMEM to end the call."""
     for attempt in range(MIGRATE_PASSES):
         retry_pages = 0
-        for i in range(first, stop):
+        i = first - 1
+        while i + 1 < stop:
+            i += 1
             head = int(pages[i])
-            if int(codes[i]) not in (NOT_TRIED, -EAGAIN):
+            if int(codes[i]) not in (NOT_TRIED, -EAGAIN) or not has_its_turn(m, head, turn):
                 continue
-            if not has_its_turn(m, head, turn):
-                continue
+            if attempt == 0 and turn == TURN_ALL:
+                moved = run_of_moves(m, tables, want, pages, i, stop, cpu, reason)
+                if moved:
+                    note_run(m, codes, tries, i, moved)
+                    i += moved - 1
+                    continue
             block_pages = lru_pages(int(m.state[head]))
             code = unmap_and_move(m, tables, want, head, cpu, mode, reason, attempt)
             tries[i] += 1
