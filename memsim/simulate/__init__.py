@@ -175,6 +175,7 @@ class _Run:
             )
         }
         self.locality = Locality(self.memory, requests)
+        self.agenda = Agenda(self.streams)
         self.happenings = Happenings(
             trial,
             self.memory,
@@ -182,11 +183,11 @@ class _Run:
             self.streams,
             self.first_handle.tolist(),
             self.locality,
+            self.agenda.next_ns,
         )
         self.samples = deque(self.duration_ns * k // samples for k in range(samples + 1) if samples)
         self.timeline: list[Sample] = []
         self.events = 0
-        self.agenda = Agenda(self.streams)
         self.at_once = FEW_EVENTS
 
     def _admit(self) -> None:

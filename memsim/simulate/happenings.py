@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from memsim.kernels.system import FOREVER
 from memsim.memory import Memory, balancing, migrating
 from memsim.memory.migrating import MigrateOutcome
 from memsim.mm import PAGE_SIZE, WhyStayed
@@ -39,7 +40,9 @@ class Happenings:
         streams: Sequence[Stream],
         first_handle: Sequence[int],
         locality: Locality,
+        next_event: Callable[[], int],
     ) -> None:
+        self._next_event = next_event
         self.memory, self._seed, self._locality = memory, trial.seed, locality
         self._duration = trial.scenario.duration
         self._readings: list[tuple[int, Accesses]] = []
@@ -171,7 +174,10 @@ class Happenings:
         busy = self.removals.is_busy
         self.removals.begin(event, named(event))
         if not busy:
-            self._add(self.memory.now, self.removals.go_on)
+            self._add(self.memory.now, self._remove)
+
+    def _remove(self) -> int | None:
+        return self.removals.go_on(min(self._next_event(), self.next_ns or FOREVER))
 
 
 def named(event: Event) -> str:

@@ -143,6 +143,11 @@ class Agenda:
                 elif source.known_until == horizon:
                     source.read()
 
+    def next_ns(self) -> int:
+        """Return the instant of the next event."""
+        coming = self.take(1, FOREVER)
+        return int(coming.batch.time[0]) if len(coming) else FOREVER
+
     def done(self, events: Interleaved, count: int) -> None:
         """Take the first of the events that were taken off the agenda."""
         counts = np.bincount(events.stream[:count], minlength=len(self.sources))

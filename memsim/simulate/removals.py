@@ -12,9 +12,6 @@ from memsim.mm import MAX_PAGE_ORDER, PAGE_SIZE
 from memsim.scenario.event import Event
 from memsim.schema import Removal
 
-LOOKS_NS = (1_000_000, 100_000_000)
-"""How long at least, and at most, nobody looks whether a page that could not move can go now."""
-
 
 class Removed(NamedTuple):
     """What became of a block, and all that stood in its way."""
@@ -33,7 +30,6 @@ class Removals:
         self._waiting: deque[tuple[str, int, int]] = deque()
         self._attempt: Offlining | None = None
         self._current = ("", 0, 0)
-        self._wait_ns = LOOKS_NS[0]
 
     def begin(self, event: Event, name: str) -> None:
         """Let the blocks of an event go after those that are on their way already."""
@@ -53,8 +49,11 @@ class Removals:
             return event.blocks
         return hotplug.node_blocks(self.memory, event.node, self.block_pages)
 
-    def go_on(self) -> int | None:
-        """Do the next thing that is due now; return when to go on, None when all is done."""
+    def go_on(self, until: int) -> int | None:
+        """Do the next thing that is due now; return when to go on, None when all is done.
+
+        Nobody else acts before ``until`` (ns).
+        """
         while True:
             if self._attempt is None:
                 if not self._waiting:
@@ -62,7 +61,7 @@ class Removals:
                 self._current = self._waiting.popleft()
                 self._start()
             assert self._attempt is not None
-            outcome = self._attempt.step()
+            outcome = self._attempt.step(until)
             if outcome is not None:
                 self._end(outcome)
                 continue
