@@ -231,6 +231,10 @@ class Migration(NamedTuple):
     """What the call returned: pages that did not move, or -1."""
     errno: str
     migrate_model_ns: int
+    faults_waited: int
+    """Accesses to pages in flight, which waited until those were there (2005)."""
+    fault_wait_model_ns: int
+    """What they waited, all together."""
     access_ps_before: int
     """Mean cost of the workload's accesses since its last such event, in picoseconds; 0: none."""
     access_ps_after: int

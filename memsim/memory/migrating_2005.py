@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from memsim.kernels import layout as L
 from memsim.kernels.linux_2_6_14 import migrate_pages as kernels
 from memsim.kernels.linux_2_6_14 import migration as M
-from memsim.kernels.system import FOREVER
+from memsim.kernels.system import FOREVER, S_WRITEBACK_LENGTH
 from memsim.memory import Memory
 from memsim.memory.requests import request_row
 from memsim.memory.setup import Pressure
@@ -225,8 +225,7 @@ def migrate(
         deadline=FOREVER if budget_ns is None else memory.now + budget_ns,
         copy_ns=pressure.page_copy_ns,
         bookkeeping_ns=pressure.migrate_ns - pressure.page_copy_ns,
-        flush_ns=pressure.tlb_flush_ns
-        + pressure.tlb_flush_per_cpu_ns * (len(memory.setup.cpu_node) - 1),
+        flush_ns=_flush_ns(memory),
     )
     elapsed = 0
     if number == 0:
@@ -254,6 +253,20 @@ def migrate(
         why=why,
         steps=tuple(Step(p, STEP_NAMES[s], at - memory.now) for p, s, at in lines),
     )
+
+
+def likely_ns(memory: Memory, pages: int) -> int:
+    """Return a time in which a call for so many pages is likely to end: each is written once."""
+    p = memory.setup.pressure or Pressure()
+    write = max(p.swap_write_ns, p.file_write_ns)
+    busy = int(memory.mem.system[S_WRITEBACK_LENGTH]) * write
+    return busy + pages * (M.MIGRATE_PASSES * p.scan_ns + p.migrate_ns + _flush_ns(memory) + write)
+
+
+def _flush_ns(memory: Memory) -> int:
+    pressure = memory.setup.pressure or Pressure()
+    others = len(memory.setup.cpu_node) - 1
+    return pressure.tlb_flush_ns + pressure.tlb_flush_per_cpu_ns * others
 
 
 def _columns(n: int) -> dict[str, Any]:

@@ -87,6 +87,8 @@ MIGRATION = (
     Column("result", "pages", "what the call returned: pages that did not move, -1 for an error"),
     Column("errno", "", "name of the error", dtype="str"),
     Column("migrate_model_ns", "ns", "simulated time that it took", better="lower"),
+    Column("faults_waited", "1", "accesses to pages in flight, which waited", better="lower"),
+    Column("fault_wait_model_ns", "ns", "simulated time that these waited", better="lower"),
     Column("access_ps_before", "ps", "mean cost of an access before, since the last such event"),
     Column("access_ps_after", "ps", "mean cost of an access after, until the next such event"),
     Column("payback_model_ns", "ns", "when accesses have saved what it cost, -1: never"),

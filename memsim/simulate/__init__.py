@@ -19,6 +19,7 @@ from memsim.errors import TrialError
 from memsim.kernels import layout as L
 from memsim.kernels.placement import OPT_GROUPING
 from memsim.memory.counting import removable_bytes
+from memsim.memory.migrating_2005 import Touches
 from memsim.memory.start import start
 from memsim.memory.waiting import take_waits
 from memsim.metrics._validity import measure_all
@@ -26,6 +27,7 @@ from memsim.mm import (
     ALLOC_FLAGS,
     FREE_FLAGS,
     OP_FREE,
+    OP_TOUCH,
     PAGEBLOCK_ORDER,
 )
 from memsim.scenario import Trial
@@ -184,6 +186,7 @@ class _Run:
             self.first_handle.tolist(),
             self.locality,
             self.agenda.next_ns,
+            self._touches,
         )
         self.samples = deque(self.duration_ns * k // samples for k in range(samples + 1) if samples)
         self.timeline: list[Sample] = []
@@ -218,6 +221,13 @@ class _Run:
             for node in (*first, *(request.nodes or ())):
                 if node not in nodes:
                     raise TrialError(f"{name} asks for memory of node {node}, which is not there")
+
+    def _touches(self, until: int) -> Touches:
+        """Return all accesses that are planned before an instant of the trial."""
+        stream, batch = self.agenda.coming(min(until, self.duration_ns))
+        handles = (batch.handle + self.first_handle[stream]).astype(np.int32)
+        touches = (batch.op < OP_FREE) & (batch.op & OP_TOUCH != 0)
+        return Touches(handles[touches], batch.time[touches])
 
     def step(self, most: int, stop_ns: int | None = None) -> bool:
         """Carry out at most so many events, or what comes before them; False at the end.

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from memsim.kernels.system import FOREVER
 from memsim.memory import Memory, balancing, migrating
 from memsim.memory.migrating import MigrateOutcome
+from memsim.memory.migrating_2005 import Touches
 from memsim.mm import PAGE_SIZE, WhyStayed
 from memsim.scenario import Trial
 from memsim.scenario.event import Event
@@ -41,8 +42,10 @@ class Happenings:
         first_handle: Sequence[int],
         locality: Locality,
         next_event: Callable[[], int],
+        touches: Callable[[int], Touches],
     ) -> None:
-        self._next_event = next_event
+        """Plan; ``touches`` gives the workloads' accesses up to an instant."""
+        self._next_event, self._touches = next_event, touches
         self.memory, self._seed, self._locality = memory, trial.seed, locality
         self._duration = trial.scenario.duration
         self._readings: list[tuple[int, Accesses]] = []
@@ -139,6 +142,8 @@ class Happenings:
             result=0,
             errno="",
             migrate_model_ns=0,
+            faults_waited=0,
+            fault_wait_model_ns=0,
             access_ps_before=0,
             access_ps_after=0,
             payback_model_ns=NEVER,
@@ -146,7 +151,7 @@ class Happenings:
         self._readings.append((self.memory.now, self._locality.of(row.workload)))
         number, page = self.watched
         watch = page if len(self.moved) == number else -1
-        moved = move(self.memory, event, self._of(event), row, watch=watch)
+        moved = move(self.memory, event, self._of(event), row, self._touches, watch=watch)
         self.moved.append(moved)
         if isinstance(moved.outcome, MigrateOutcome):
             self.pieces.add(map(tuple, moved.outcome.split.tolist()))

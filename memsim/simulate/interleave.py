@@ -148,6 +148,13 @@ class Agenda:
         coming = self.take(1, FOREVER)
         return int(coming.batch.time[0]) if len(coming) else FOREVER
 
+    def coming(self, until: int) -> Interleaved:
+        """Return all events before an instant, in no order; they stay on the agenda."""
+        for source in self.sources:
+            while source.known_until < until:
+                source.read()
+        return _joined([source.before(until) for source in self.sources])
+
     def done(self, events: Interleaved, count: int) -> None:
         """Take the first of the events that were taken off the agenda."""
         counts = np.bincount(events.stream[:count], minlength=len(self.sources))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno as names_of
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from memsim.kernels import layout as L
 from memsim.memory import Memory, migrating, migrating_2005
 from memsim.memory.migrating import MigrateOutcome
-from memsim.memory.migrating_2005 import Fate, Migrate2005Outcome
+from memsim.memory.migrating_2005 import Fate, Migrate2005Outcome, Touches
 from memsim.mm import WhyStayed
 from memsim.scenario.event import Event
 from memsim.schema import Migration
@@ -49,17 +50,19 @@ def move(
     event: Event,
     handles: NDArray[np.int32],
     where: Migration,
+    touches: Callable[[int], Touches],
     *,
     watch: int = -1,
 ) -> Moved:
     """Carry out ``migrate_pages``, ``move_pages`` or ``mbind`` on all that a workload has.
 
-    ``where`` is the row of the table so far: when, by which event, whose pages. Of the page at
-    place ``watch`` the steps are kept, where the kernel is of 2005.
+    ``where`` is the row of the table so far: when, by which event, whose pages. ``touches`` gives
+    the accesses that are to come up to an instant. Of the page at place ``watch`` the steps are
+    kept, where the kernel is of 2005.
     """
     user = user_pages(memory, handles)
     if memory.setup.mechanism == "linux-2.6.14":
-        return _move_2005(memory, event, user, where, watch)
+        return _move_2005(memory, event, user, where, touches, watch)
     wanted = user[_is_elsewhere(memory, user, event)]
     shared = memory.mem.traits[wanted] & L.TRAIT_SHARED != 0
     if event.do == "migrate_pages":
@@ -121,7 +124,12 @@ def why_stayed(memory: Memory, handle: int, code: int) -> WhyStayed:
 
 
 def _move_2005(
-    memory: Memory, event: Event, user: NDArray[np.int32], where: Migration, watch: int
+    memory: Memory,
+    event: Event,
+    user: NDArray[np.int32],
+    where: Migration,
+    touches: Callable[[int], Touches],
+    watch: int,
 ) -> Moved:
     nodes = migrating.query(memory, user)
     goes_to = dict(migrating.node_pairs(event.from_, event.to))
@@ -137,6 +145,7 @@ def _move_2005(
         target_full=event.target_full,
         move_all=event.move_all,
         watch=watch if watch < len(mine) else -1,
+        touches=touches(memory.now + migrating_2005.likely_ns(memory, len(mine))),
     )
     why = np.array([WHY_2005.get(Fate(fate), -1) for fate in done.fate.tolist()], np.int8)
     stayed = _by_reason(why, np.ones(len(why), np.int64))
@@ -151,6 +160,8 @@ def _move_2005(
         result=-1 if done.errno else done.not_migrated,
         errno=_name(done.errno),
         migrate_model_ns=done.model_ns,
+        faults_waited=done.counters["migrate_faults_waited"],
+        fault_wait_model_ns=done.counters["migrate_fault_wait_model_ns"],
     )
     return Moved(row, done, mine, why)
 

@@ -8,7 +8,7 @@ from oracle.naive_migration_2005 import NaiveMigration, Page
 from memsim.kernels import layout as L
 from memsim.kernels.linux_2_6_14 import migration as M
 from memsim.kernels.system import S_PRESSURE
-from memsim.memory.migrating_2005 import Disturbance, Fate, What
+from memsim.memory.migrating_2005 import Disturbance, Fate, Touches, What
 from memsim.mm import LRU_BATCH_2005
 
 COSTS = {
@@ -198,17 +198,24 @@ def test_who_looks_on_changes_nothing(seed, code):
         bits = sum(TRAITS[name] for name in traits_of(rng, kinds[k]))
         for machine in machines:
             machine.take(kinds[k], traits=bits)
+    waited = 0
     for round_ in range(4):
         pages = first + rng.permutation(300)[: int(rng.integers(100, 300))]
         for machine in machines:
             # Some pages are being written when the move begins.
             machine.migrate(pages[::5], 1 - round_ % 2, mode="swap", budget_ns=20_000)
+        # So many that some come while a page is in flight.
+        now = machines[0].memory.now
+        touches = Touches(
+            rng.choice(pages, 20_000).astype(np.int32), now + rng.integers(0, 300_000, 20_000)
+        )
         looked, not_looked = (
             machine.migrate(
                 pages,
                 1 - round_ % 2,
                 code=code,
                 watch=watch,
+                touches=touches,
                 target_full="swap" if round_ else "other_node",
             )
             for machine, watch in zip(machines, (5, -1), strict=True)
@@ -216,7 +223,9 @@ def test_who_looks_on_changes_nothing(seed, code):
         for name in ("fate", "passes", "waits", "page_model_ns", "new_pfn"):
             assert getattr(looked, name).tolist() == getattr(not_looked, name).tolist()
         assert looked.count(Fate.MOVED_DIRECT) > 0 or round_ > 0
+        waited += looked.counters["migrate_faults_waited"]
         assert (looked.counters, looked.model_ns) == (not_looked.counters, not_looked.model_ns)
+    assert waited > 0
     first, second = (machine.memory.mem for machine in machines)
     for name in ("state", "page_table", "links", "lru_next", "pcps", "rings", "swap_map", "system",
                  "zones", "events"):  # fmt: skip

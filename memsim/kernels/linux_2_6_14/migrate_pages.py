@@ -46,6 +46,7 @@ from memsim.kernels.linux_2_6_14.page_in_flight import (
 from memsim.kernels.linux_2_6_14.plain_moves import (
     PREFETCH,
     is_plain,
+    is_touched,
     migrate_plain,
     prefetch_pages,
 )
@@ -109,7 +110,7 @@ def attempt(m: Mem, tables: PolicyTables, v: Migration, i: int, pass_: int, dire
     pfn = int(v.pages[i])
     v.passes[i] += 1
     v.row[ROW_PLACE] = pfn
-    if v.observed and int(v.passes[i]) == 1:
+    if v.observed:
         v.row[ROW_LAST_LOOK] = begin
     step(m, tables, v, i, pass_, STEP_LOCK)
     spend(m, int(m.system[S_SCAN_NS]))
@@ -136,14 +137,14 @@ def run_pass(
     Returns where those begin that are left now, and how many of them were tried. A direct pass ends
     where no target page is left (row 1).
     """
-    alone = direct and not v.observed
+    alone = direct and v.nr_disturbances == 0 and v.watched < 0
     at = first
     left = 0
     while at < stop and not (direct and targets_left(v) == 0) and clock(m) <= v.deadline:
         i = int(v.pending[at])
         if alone:
             prefetch_pages(m, v, at, stop)
-        if alone and is_plain(m, v, int(v.pages[i])):
+        if alone and is_plain(m, v, int(v.pages[i])) and not is_touched(m, v, i):
             fate = migrate_plain(m, tables, v, i)
         else:
             fate = attempt(m, tables, v, i, pass_, direct)

@@ -216,14 +216,28 @@ def disturb(m: Mem, tables: PolicyTables, v: Migration, i: int, what: int) -> No
 
 
 @helper
+def first_touch(v: Migration, i: int, time: int) -> int:
+    """Return which of a page's touches is the first that does not come before an instant."""
+    low, high = int(v.touch_first[i]), int(v.touch_first[i + 1])
+    while low < high:
+        middle = (low + high) // 2
+        if int(v.touch_time[middle]) < time:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@helper
 def look_at_touches(m: Mem, v: Migration, i: int) -> None:
     """Let the processes touch a page that do so by now."""
     now = clock(m)
-    for k in range(int(v.touch_first[i]), int(v.touch_first[i + 1])):
-        at = int(v.touch_time[k])
-        held = int(m.page_table[int(m.rmap[int(v.pages[i])])]) > 0
-        if held and int(v.row[ROW_LAST_LOOK]) <= at < now:
-            fault(m, v, i, at, 0)
+    handle = int(m.rmap[int(v.pages[i])])
+    k, stop = first_touch(v, i, int(v.row[ROW_LAST_LOOK])), int(v.touch_first[i + 1])
+    while k < stop and int(v.touch_time[k]) < now:
+        if int(m.page_table[handle]) > 0:
+            fault(m, v, i, int(v.touch_time[k]), 0)
+        k += 1
     v.row[ROW_LAST_LOOK] = now
 
 

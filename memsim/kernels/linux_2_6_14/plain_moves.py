@@ -37,12 +37,12 @@ from memsim.kernels.linux_2_6_14.migration import (
     V1,
     Migration,
 )
-from memsim.kernels.linux_2_6_14.page_in_flight import spend
+from memsim.kernels.linux_2_6_14.page_in_flight import first_touch, spend
 from memsim.kernels.linux_2_6_14.pcp import free_hot_cold_page
 from memsim.kernels.placement import PolicyTables
 from memsim.kernels.swap import folio_add_lru
 from memsim.kernels.swapfile import get_swap_pages, swap_free
-from memsim.kernels.system import S_SCAN_NS
+from memsim.kernels.system import S_SCAN_NS, clock
 from memsim.kernels.trace_log import LOG_FREE, log_event
 from memsim.kernels.vmstat import PGFREE
 
@@ -72,6 +72,16 @@ def is_plain(m: Mem, v: Migration, pfn: int) -> bool:
     if state & HELD or traits & NOT_PLAIN:
         return False
     return v.code != V1 or not (state & PAGE_ANON or traits & TRAIT_SHMEM)
+
+
+@inline
+def is_touched(m: Mem, v: Migration, i: int) -> bool:
+    """Say whether a process touches a page while it would be moved."""
+    if not v.touched:
+        return False
+    end = clock(m) + int(m.system[S_SCAN_NS]) + v.bookkeeping_ns + v.copy_ns + v.flush_ns
+    k = first_touch(v, i, clock(m))
+    return k < int(v.touch_first[i + 1]) and int(v.touch_time[k]) < end
 
 
 @inline
