@@ -19,7 +19,7 @@ from memsim.memory import Memory
 from memsim.memory.hotplug import free_of_nodes
 from memsim.memory.restore import restore
 from memsim.memory.setup import Pressure
-from memsim.mm import MAX_PAGE_ORDER, OP_FREE, Use, gfp_from_text
+from memsim.mm import MAX_PAGE_ORDER, OP_FREE, PAGEBLOCK_ORDER, Use, gfp_from_text
 from memsim.policies import LINUX_6_1, mobility, none
 from memsim.schema import HeldBlocks, Request
 from memsim.traces.capture import Snapshot
@@ -42,10 +42,21 @@ def machine(
     grouped = not snapshot.state.group_by_mobility_disabled
     tables = (mobility if grouped else none).Policy().tables(LINUX_6_1)
     memory = restore(snapshot.state, tables, pages=snapshot.pages, pressure=pressure)
+    hold_huge_pages(memory)
     let_reader_go(memory, free)
     for lot in pins:
         pin(memory, lot)
     return memory
+
+
+def hold_huge_pages(memory: Memory) -> None:
+    """Give every huge page of a user a handle, as one must have that is to be split."""
+    state = memory.mem.state[: memory.nr_pages]
+    huge = L.PAGE_ALLOCATED | L.PAGE_LRU | PAGEBLOCK_ORDER << L.ORDER_SHIFT
+    heads = np.flatnonzero(state & (L.PAGE_ALLOCATED | L.PAGE_LRU | L.ORDER_MASK) == huge)
+    first = memory.add_handles(len(heads))
+    memory.page_table[first:] = heads + 1
+    memory.mem.rmap[heads] = np.arange(first, first + len(heads))
 
 
 def read_pins(folder: Path) -> tuple[Pins, ...]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from memsim.kernels import boot as boot_kernels
 from memsim.kernels import layout as L
 from memsim.memory import Memory
-from memsim.mm import MIGRATE_PCPTYPES, PAGEBLOCK_ORDER, Migratetype
+from memsim.mm import MIGRATE_PCPTYPES, PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Migratetype
 from memsim.traces import _page_flags as kpf
 
 USER = L.PAGE_LRU | L.PAGE_ANON | L.PAGE_MAPPED
@@ -58,10 +58,38 @@ def mark_before(
     memory.mem.state[pfns] = (
         L.PAGE_ALLOCATED | kinds << L.TYPE_SHIFT | mobility << L.MOBILITY_SHIFT | page
     )
-    boot_kernels.place_lru_pages(memory.mem, pfns.astype(np.int32))
+    huge = _huge_pages(memory, flags, pfns) if flags is not None else np.zeros(0, np.int64)
+    boot_kernels.place_lru_pages(memory.mem, np.union1d(pfns[page != 0], huge).astype(np.int32))
+    memory.add_zone_field(z, L.Z_NR_MAPPED, _mapped_huge_pages(memory, huge))
     dirty_file = page & (L.PAGE_DIRTY | L.PAGE_ANON) == L.PAGE_DIRTY
     memory.add_zone_field(z, L.Z_NR_DIRTY, int(np.count_nonzero(dirty_file)))
     memory.add_zone_field(z, L.Z_NR_MAPPED, int(np.count_nonzero(page & L.PAGE_MAPPED)))
+
+
+def _huge_pages(
+    memory: Memory, flags: NDArray[np.uint64], pfns: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Make blocks of the transparent huge pages among these pages; return their heads."""
+    of_page = _of_pages(flags, pfns)
+    is_head = of_page & (kpf.COMPOUND_HEAD | kpf.THP) == kpf.COMPOUND_HEAD | kpf.THP
+    heads = pfns[is_head & (pfns % PAGEBLOCK_NR_PAGES == 0)]
+    pages = heads[:, None] + np.arange(PAGEBLOCK_NR_PAGES)
+    whole = np.isin(pages, pfns).all(axis=1)
+    tails = _of_pages(flags, pages[:, 1:].reshape(-1)).reshape(len(heads), PAGEBLOCK_NR_PAGES - 1)
+    whole &= (tails & kpf.COMPOUND_TAIL != 0).all(axis=1)
+    heads, pages = heads[whole], pages[whole]
+    huge: NDArray[np.int64] = heads
+    state = memory.mem.state
+    kept = state[heads] & (L.PAGE_ALLOCATED | L.TYPE_MASK)
+    kind = PAGEBLOCK_ORDER << L.ORDER_SHIFT | Migratetype.MOVABLE << L.MOBILITY_SHIFT
+    state[pages] = L.PAGE_LRU
+    state[heads] = kept | kind | L.PAGE_LRU | _copied(_of_pages(flags, heads))
+    return huge
+
+
+def _mapped_huge_pages(memory: Memory, heads: NDArray[np.int64]) -> int:
+    mapped = np.count_nonzero(memory.mem.state[heads] & L.PAGE_MAPPED)
+    return int(mapped) * PAGEBLOCK_NR_PAGES
 
 
 def _buffers(flags: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -135,8 +163,14 @@ def _user_state(flags: NDArray[np.uint64]) -> NDArray[np.int32]:
 
     Pages of users on their way to a list count as there.
     """
+    page = _copied(flags) | L.PAGE_LRU
+    marked: NDArray[np.int32] = np.where(_of_users(flags), page, 0).astype(np.int32)
+    return marked
+
+
+def _copied(flags: NDArray[np.uint64]) -> NDArray[np.int32]:
+    """Return the PAGE_* bits that carry over as they are."""
     page = np.zeros(len(flags), np.int32)
     for seen, mark in COPIED:
         page |= np.where(flags & seen != 0, mark, 0).astype(np.int32)
-    marked: NDArray[np.int32] = np.where(_of_users(flags), page | L.PAGE_LRU, 0).astype(np.int32)
-    return marked
+    return page

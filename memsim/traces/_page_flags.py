@@ -32,11 +32,15 @@ CHUNK_BYTES = 8 << 20
     HUGE,
     UNEVICTABLE,
     NOPAGE,
+    THP,
     PGTABLE,
     RESERVED,
     MLOCKED,
     PRIVATE,
-) = (1 << bit for bit in (2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 14, 15, 16, 17, 18, 20, 26, 32, 33, 35))
+) = (
+    1 << bit
+    for bit in (2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 14, 15, 16, 17, 18, 20, 22, 26, 32, 33, 35)
+)
 """KPF_* as masks; RESERVED and MLOCKED are the kernel hackers' bits."""
 
 

@@ -5,7 +5,7 @@ from errno import EBUSY, EINTR, EINVAL
 import numpy as np
 import pytest
 from compaction_desk import zone
-from hotplug_desk import SECTION, buddyinfo, removable, two_nodes, two_sections, types
+from hotplug_desk import FREE, SECTION, buddyinfo, removable, two_nodes, two_sections, types
 
 from memsim.kernels import layout as L
 from memsim.memory.boot import boot
@@ -109,6 +109,16 @@ def test_F9_4_pages_go_to_the_other_node_in_ascending_order():
     assert memory.page_table[:1000].tolist() == list(range(2 * SECTION + 1, 2 * SECTION + 1001))
     assert outcome.free_after == (SECTION, SECTION - 1000)
     memory.check()
+
+
+def test_huge_pages_move_whole_or_in_pieces():
+    torn = {pfn: (1, "kernel") for pfn in range(2 * SECTION, 3 * SECTION, 512)}
+    for others, split in ((FREE, 0), (torn, 2)):
+        memory = two_nodes({SECTION: (1024, "huge"), **dict(others)})
+        outcome = offline(memory, SECTION, SECTION)
+        assert outcome.removed and outcome.pgmigrate_success == 1024
+        assert len(outcome.split) == split == memory.vmstat()["thp_migration_split"]
+        memory.check()
 
 
 def test_F9_4_where_no_other_node_has_memory_pages_go_to_other_blocks_of_their_own():

@@ -59,6 +59,19 @@ def lru_list(memory, kind):
     return entries
 
 
+def test_a_transparent_huge_page_is_one_block_of_its_order(folder):
+    tail = kpf.ANON | kpf.COMPOUND_TAIL | kpf.THP
+    flags = dict.fromkeys(range(0x1601, 0x1800), tail)
+    flags |= {0x1600: USER | kpf.COMPOUND_HEAD | kpf.THP, 0x1100: USER | kpf.COMPOUND_HEAD}
+    memory = restored(folder(flags))
+    assert lru_list(memory, L.LRU_INACTIVE_ANON) == [0x1600]
+    state = memory.mem.state
+    assert (state[0x1600] & L.ORDER_MASK) >> L.ORDER_SHIFT == 9
+    assert state[0x1601] == state[0x17FF] == L.PAGE_LRU
+    assert memory.zone_field(0, L.Z_NR_MAPPED) == 512
+    assert not state[0x1100] & L.PAGE_LRU
+
+
 def test_flags_put_pages_on_their_lists_oldest_first(folder):
     memory = restored(
         folder(
