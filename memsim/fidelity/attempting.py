@@ -37,6 +37,8 @@ MODIFIERS = {
     "nowarn": Gfp.NOWARN,
     "nomemalloc": Gfp.NOMEMALLOC,
 }
+FAULT = Request(gfp_from_text("GFP_HIGHUSER_MOVABLE|__GFP_COMP|__GFP_ZERO"), Use.ANON, lru=True)
+OF_KERNEL = Request(gfp_from_text("GFP_KERNEL"), Use.KERNEL)
 BUNCH = 4096
 """Attempts made at once where one too many does nothing."""
 
@@ -139,6 +141,14 @@ class Attempts:
     def _daemons(self) -> NDArray[np.int64]:
         rows: NDArray[np.int64] = self.memory.mem.nodes.reshape(-1, NODE_FIELDS)
         return rows
+
+    def take(self, faults: int, others: int) -> None:
+        """Let somebody else take single pages and keep them: by faults, and for the kernel."""
+        for request, pages in ((FAULT, faults), (OF_KERNEL, others)):
+            row = self.memory.add_requests((request,))
+            first = len(self.memory.page_table)
+            self.memory.add_handles(pages)
+            self._run(np.zeros(pages, np.int64), row, first + np.arange(pages))
 
     def compact_memory(self) -> None:
         """Write to /proc/sys/vm/compact_memory."""

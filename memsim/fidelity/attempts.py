@@ -175,6 +175,7 @@ def repeat(
         if i in woken:
             attempts.wake_kcompactd(steps[i - 1].order)
         attempts.pause(timing.pauses[i])
+        attempts.take(*timing.taken[i])
         began = attempts.now
         if i in rounds and not attempts.expects_kcompactd:
             attempts.compact_proactively(rounds[i].pages, rounds[i].left)

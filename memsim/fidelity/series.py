@@ -37,6 +37,9 @@ class Step:
     """Of these the ones looked at by the migrate scanner."""
     wakes: int = 0
     """How often kcompactd was woken."""
+    faults: int = 0
+    allocs: int = 0
+    """Page faults, and pages and blocks that were handed out."""
 
     @property
     def compacted(self) -> bool:
@@ -90,4 +93,6 @@ def _step(line: dict[str, object]) -> Step:
         scanned=sources + counted.get("compact_free_scanned", 0),
         sources=sources,
         wakes=counted.get("compact_daemon_wake", 0),
+        faults=counted.get("pgfault", 0),
+        allocs=counted.get("numa_hit", 0),
     )

@@ -56,6 +56,8 @@ class Timing:
     turns: tuple[Turn, ...]
     pauses: tuple[int, ...]
     """Before each step, ns."""
+    taken: tuple[tuple[int, int], ...]
+    """Before each step, pages that others take and keep: by faults, and for the kernel."""
     pressure: Pressure
     """What compaction costs."""
 
@@ -71,6 +73,7 @@ def timing_of(folder: Path, steps: Sequence[Step]) -> Timing:
     return Timing(
         turns_of_kcompactd(folder, steps),
         tuple(pauses.get(i, 0) for i in range(len(steps))),
+        _taken_between(folder, steps),
         pressure_of(steps),
     )
 
@@ -90,6 +93,7 @@ def drawn_timing(timing: Timing, chance: np.random.Generator) -> Timing:
     return Timing(
         tuple(_drawn_turn(turn, pauses, chance) for turn in timing.turns),
         tuple(pauses),
+        timing.taken,
         replace(
             timing.pressure,
             migrate_ns=int(timing.pressure.migrate_ns * costs),
@@ -127,9 +131,8 @@ def turns_of_kcompactd(folder: Path, steps: Sequence[Step]) -> tuple[Turn, ...]:
     for first, last in pairwise(seen):
         part = steps[first.before : last.before]
         alone = [i for i, step in enumerate(part) if step.compacted and not step.may_compact]
-        between = last.sources - first.sources - sum(step.sources for step in part)
-        moved = last.moved - first.moved - sum(step.moved for step in part)
-        if last.wakes - first.wakes > sum(step.wakes for step in part):
+        between, moved, woken, *_ = _between(first, last, part)
+        if woken > 0:
             turns.append(Turn(last.before, woken=True))
         if alone and part[alone[0]].kswapd_ran:
             turns.append(Turn(first.before + alone[0], moved + part[alone[0]].moved))
@@ -142,13 +145,41 @@ def turns_of_kcompactd(folder: Path, steps: Sequence[Step]) -> tuple[Turn, ...]:
     return tuple(turns)
 
 
+def _taken_between(folder: Path, steps: Sequence[Step]) -> tuple[tuple[int, int], ...]:
+    """Say before which steps others took pages: all at the first one between two snapshots."""
+    taken = [(0, 0)] * len(steps)
+    for first, last in pairwise(_snapshots(folder, steps)):
+        *_, faults, allocs = _between(first, last, steps[first.before : last.before])
+        if last.before > first.before and allocs >= faults >= 0:
+            taken[first.before] = faults, allocs - faults
+    return tuple(taken)
+
+
 class _Snapshot(NamedTuple):
     """What the counters said before a step."""
 
     before: int
-    sources: int
-    moved: int
-    wakes: int
+    counted: dict[str, int]
+
+
+COUNTED = {
+    "sources": "compact_migrate_scanned",
+    "moved": "pgmigrate_success",
+    "wakes": "compact_daemon_wake",
+    "faults": "pgfault",
+    "allocs": "numa_hit",
+}
+"""What a step knows, and the counters that say it."""
+
+
+def _between(first: _Snapshot, last: _Snapshot, part: Sequence[Step]) -> list[int]:
+    """Say what the counters moved between two snapshots, but during no step; as COUNTED has it."""
+    return [
+        last.counted.get(name, 0)
+        - first.counted.get(name, 0)
+        - sum(getattr(step, field) for step in part)
+        for field, name in COUNTED.items()
+    ]
 
 
 def _snapshots(folder: Path, steps: Sequence[Step]) -> Iterator[_Snapshot]:
@@ -156,13 +187,7 @@ def _snapshots(folder: Path, steps: Sequence[Step]) -> Iterator[_Snapshot]:
     for name, before in ((START, 0), *_snapshots_before(steps)):
         path = folder / name / "vmstat.txt"
         if path.is_file():
-            counted = _read_vmstat(path)
-            yield _Snapshot(
-                before,
-                sources=counted.get("compact_migrate_scanned", 0),
-                moved=counted.get("pgmigrate_success", 0),
-                wakes=counted.get("compact_daemon_wake", 0),
-            )
+            yield _Snapshot(before, _read_vmstat(path))
 
 
 def _read_vmstat(path: Path) -> dict[str, int]:

@@ -20,7 +20,7 @@ from memsim.kernels.layout import (
     LRU_INACTIVE_FILE,
     Mem,
 )
-from memsim.kernels.lru_balance import inactive_is_low, lruvec_size, scan_fractions
+from memsim.kernels.lru_balance import flush_stats, inactive_is_low, lruvec_size, scan_fractions
 from memsim.kernels.placement import PolicyTables
 from memsim.kernels.scan_control import (
     SC_DEACTIVATE_ANON,
@@ -86,6 +86,7 @@ def can_reclaim_anon(m: Mem, sc: int) -> bool:
 @helper
 def prepare_scan_count(m: Mem, sc: int) -> None:
     """Decide whether active pages are to be aged."""
+    flush_stats(m)
     node, force = sc_get(m, sc, SC_NODE), sc_get(m, sc, SC_FORCE_DEACTIVATE)
     anon = force != 0 or inactive_is_low(m, node, LRU_ACTIVE_ANON)
     file = force != 0 or inactive_is_low(m, node, LRU_ACTIVE_FILE)

@@ -58,7 +58,9 @@ N_KSWAPD_2005 = N_SCAN_CONTROL
 """In 2.6.14 the fields of its kswapd."""
 N_COMPACT = 64
 """kcompactd's run over a zone while it is put aside (compact_control.CC_*)."""
-NODE_FIELDS = 96
+N_LRU_STATS = 96
+"""Pages on the node's four lists that reclaim ages and empties, when they were last summed up."""
+NODE_FIELDS = 100
 
 # --- System row: int64 --------------------------------------------------------------------------
 S_PRESSURE = 0
@@ -123,6 +125,10 @@ S_FLUSH_BEFORE = 38
 """The flusher writes what became dirty before this instant, whatever its age."""
 S_BUFFERS_LET_GO = 39
 """1: no CPU keeps buffers at hand any more (layout.BUFFERS_AT_HAND)."""
+S_STATS_DUE = 46
+"""When the sizes of LRU lists are summed up again, whatever has happened."""
+S_STATS_UPDATES = 47
+"""Changes of counters of memory until they were last summed up."""
 S_TOTAL_MEMORY = 48
 """2.6.14: pages above the high marks of all zones, the whole that shares are taken of."""
 S_PAGE_CLUSTER = 49

@@ -317,7 +317,7 @@ class Run:
         return not ("pinned" in page.words and "anon" in page.words)
 
     def scan(self, start, end):
-        pfn, scanned = start, 0
+        pfn, scanned, touched = start, 0, False
         window = (start >> self.order) + 1 << self.order if self.windows else None
         if start % BLOCK == 0 and self.skipped(start):
             pfn, scanned = end, 1
@@ -331,6 +331,9 @@ class Run:
                 pfn += 1 << self.zone.block[pfn][0]
                 continue
             if self.movable(pfn):
+                if not touched and pfn % BLOCK == 0 and not self.heedless:
+                    self.owner.skip.add(pfn // BLOCK)
+                touched = True
                 self.owner.lru[self.owner.list_of(pfn)].remove(pfn)
                 self.sources.insert(0, pfn)
                 pfn += 1
@@ -344,7 +347,7 @@ class Run:
                     pfn, window = window, window + (1 << self.order)
         pfn = min(pfn, end)
         if pfn == end and (not self.sources or self.again):
-            if start % BLOCK == 0:
+            if start % BLOCK == 0 and not touched:
                 self.owner.skip.add(start // BLOCK)
             self.mark_migrate(end)
         self.owner.count("compact_isolated", len(self.sources))

@@ -54,6 +54,19 @@ class Scan:
         self.taken = self.taken_file = self.met_writeback = self.met_dirty = self.immediate = 0
 
 
+CHANGES = {
+    "pgscan_kswapd": 3,
+    "pgscan_direct": 3,
+    "pgsteal_kswapd": 1,
+    "pgsteal_direct": 1,
+    "pgactivate": 1,
+    "pgrefill": 3,
+    "pgdeactivate": 1,
+    "pgfault": 3,
+}
+"""How often counters of memory change for each event."""
+
+
 class NaiveReclaim:
     """``zones``: (start, end, index, (min, low, high), free pages), all on one node."""
 
@@ -82,6 +95,7 @@ class NaiveReclaim:
         self.daemon = self.kswapd()
         self.freed = []
         self.counts = {}
+        self.summed, self.summed_at, self.sum_due = [0] * 4, 0, 0
 
     def count(self, name, n=1):
         self.counts[name] = self.counts.get(name, 0) + n
@@ -309,8 +323,17 @@ class NaiveReclaim:
     def size(self, kind, highest=9):
         return sum(self.index_of(page) <= highest for page in self.lists[kind])
 
+    def sum_up(self):
+        """Lists are measured for ``is_low`` after 150 changes of counters, or two seconds."""
+        changes = 0
+        for name, each in CHANGES.items():
+            changes += each * self.counts.get(name, 0)
+        if changes >= self.summed_at + 150 or self.clock >= self.sum_due:
+            self.summed = [len(pages) for pages in self.lists[:4]]
+            self.summed_at, self.sum_due = changes, self.clock + 2 * 10**9
+
     def is_low(self, active):
-        return len(self.lists[active - 1]) < len(self.lists[active])
+        return self.summed[active - 1] < self.summed[active]
 
     def note_cost(self, anon, pages):
         self.cost[anon] += pages
@@ -325,6 +348,7 @@ class NaiveReclaim:
         return ap, fp
 
     def scan_counts(self, scan):
+        self.sum_up()
         scan.age = {
             ACTIVE_ANON: scan.force or self.is_low(ACTIVE_ANON),
             ACTIVE_FILE: scan.force or self.is_low(ACTIVE_FILE),

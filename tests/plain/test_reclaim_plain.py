@@ -6,7 +6,7 @@ import pytest
 from memsim.kernels import layout as L
 from memsim.kernels import system as S
 from memsim.kernels.lru import lru_add
-from memsim.kernels.lru_balance import inactive_is_low, scan_fractions
+from memsim.kernels.lru_balance import flush_stats, inactive_is_low, scan_fractions
 from memsim.kernels.migrate import migrate_page
 from memsim.kernels.scan_control import (
     SC_HIGHEST_ZONE,
@@ -22,6 +22,7 @@ from memsim.kernels.scan_control import (
 from memsim.kernels.shrink_list import ACTIVATE, KEEP, RECLAIM, isolate_lru_pages, page_fate
 from memsim.kernels.shrink_node import begin_node
 from memsim.kernels.swapfile import get_swap_pages, swap_free
+from memsim.kernels.vmstat import PGSCAN_KSWAPD
 from memsim.kernels.wakeup import pgdat_balanced
 from memsim.memory import Memory
 from memsim.memory.setup import MachineSetup, Pressure, ZoneSetup
@@ -107,7 +108,27 @@ def test_7_2_inactive_lists_may_be_smaller_on_large_nodes(inactive, active, low)
     memory = machine(0)
     memory.add_zone_field(0, L.Z_LRU + L.LRU_INACTIVE_FILE, inactive)
     memory.add_zone_field(0, L.Z_LRU + L.LRU_ACTIVE_FILE, active)
+    flush_stats(memory.mem)
     assert inactive_is_low(memory.mem, 0, L.LRU_ACTIVE_FILE) == low
+
+
+def test_what_has_become_of_lists_is_seen_after_150_changes_or_two_seconds():
+    memory = machine(0)
+    mem = memory.mem
+    flush_stats(mem)
+    memory.add_zone_field(0, L.Z_LRU + L.LRU_ACTIVE_FILE, 1)
+
+    def low_after(scanned, now):
+        mem.events[PGSCAN_KSWAPD] = scanned
+        mem.system[S.S_NOW] = now
+        flush_stats(mem)
+        return inactive_is_low(mem, 0, L.LRU_ACTIVE_FILE)
+
+    assert not low_after(49, 1_999_999_999)
+    assert low_after(50, 1_999_999_999)
+    memory.add_zone_field(0, L.Z_LRU + L.LRU_INACTIVE_FILE, 1)
+    assert low_after(99, 3_999_999_998)
+    assert not low_after(99, 3_999_999_999)
 
 
 def test_buffers_at_hand_pin_their_pages_until_one_of_them_is_to_be_moved():

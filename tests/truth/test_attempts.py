@@ -28,7 +28,7 @@ FOLDER = Path(os.environ.get("MEMSIM_CAPTURES", COMMITTED))
 CAPTURES = sorted(path.parent for path in FOLDER.rglob(RECORD) if has_attempts(path.parent))
 
 
-OPEN = {"frag_nogroup"}
+OPEN = {"frag"}
 """Captures with steps that are still out of their bounds: `memsim fidelity` names them."""
 
 
@@ -130,6 +130,16 @@ def test_a_record_without_counters_lets_proactive_compaction_come_first(tmp_path
     effort = replace(calm, label="norety_movable")
     assert turns_of_kcompactd(tmp_path, [calm, calm, effort]) == (Turn(0, latest=2),)
     assert turns_of_kcompactd(tmp_path, [replace(calm, kswapd_ran=True)]) == ()
+
+
+def test_what_others_took_between_the_steps_is_counted(tmp_path):
+    """frag and frag_nogroup: 12 faults and a page for the kernel before the first attempts."""
+    for name in ("frag", "frag_nogroup"):
+        folder = COMMITTED / name
+        taken = timing_of(folder, read_steps(folder / RECORD)).taken
+        assert taken[0] == (12, 1) and taken[5] == (1, 0) and sum(map(sum, taken)) == 14
+    calm = Step("nowait_movable", "movable+noreclaim", 9, 1, 1.0)
+    assert timing_of(tmp_path, [calm, calm]).taken == ((0, 0), (0, 0))
 
 
 def test_a_machine_is_as_slow_as_its_steps_were():

@@ -30,7 +30,7 @@ LEAST = {
     "hotremove": (4_789, 46_593, 127, 0, True),
 }
 # What must be followed of compaction: its events, pages moved away, and drains.
-FOLLOWED = {"frag": (225, 273, 33_469), "frag_nogroup": (449, 471, 33_517)}
+FOLLOWED = {"frag": (225, 273, 33_469), "frag_nogroup": (543, 572, 33_677)}
 LEAST_OF = (
     "mm_page_alloc", "mm_page_alloc_zone_locked", "mm_page_pcpu_drain", "mm_page_alloc_extfrag",
 )  # fmt: skip
@@ -69,7 +69,8 @@ def quantities(report):
 def test_compaction_is_predicted_event_by_event(name):
     """kcompactd's runs and those of requests, up to what no line of the trace tells.
 
-    In frag that is whether kswapd is amid a run or asleep; in frag_nogroup a skip bit.
+    In frag that is whether kswapd is amid a run or asleep; in frag_nogroup which of the kernel's
+    pages belong together.
     """
     report = judge(read_capture(FOLDER / name))
     found = quantities(report)
@@ -127,7 +128,9 @@ def test_a_free_page_that_no_run_moved_is_no_migration(fragmented):
     """Without the frees of what was moved the pages stand there, but are not counted as equal."""
     trace, table = fragmented.trace, fragmented.compaction
     begins, ends = (table.time[table.event == e] for e in (0, 1))
-    within = (trace.time >= begins[0]) & (trace.time <= ends[0])
+    within = np.zeros(len(trace), bool)
+    for begin, end in zip(begins, ends, strict=False):
+        within |= (trace.time >= begin) & (trace.time <= end)
     lost = within & (trace.event == TraceEvent.MM_PAGE_FREE)
     assert lost.any()
     report = judge(replace(fragmented, trace=trace.select(~lost)))
