@@ -266,7 +266,7 @@ class Removal(NamedTuple):
     block: int
     zone: str
     result: str
-    """``offline`` or ``online``: its state afterwards."""
+    """``offline`` or ``online``: its state afterwards; ``taken`` by CMA."""
     errno: str
     reason: str
     """Why it stayed; empty if it went."""

@@ -46,7 +46,11 @@ def measure(record: TrialRecord) -> dict[str, int | float | None]:
 
 
 def _removals(record: TrialRecord) -> dict[str, int | float | None]:
-    tried = [block for block in record.removals if block.result != "online" or block.reason]
+    tried = [
+        block
+        for block in record.removals
+        if (block.result != "taken" and block.errno != "") or block.result == "offline"
+    ]
     gone = sum(block.result == "offline" for block in tried)
     found = {
         "blocks_tried": len(tried),

@@ -18,6 +18,9 @@ SINCE = {
     "move_pages": "move_pages came with Linux 2.6.18",
     "mbind": "mbind with MPOL_MF_MOVE came with Linux 2.6.16",
     "offline": "memory hot-remove came with Linux 2.6.24",
+    "online": "memory hot-remove came with Linux 2.6.24",
+    "virtio_mem": "virtio-mem came with Linux 5.8",
+    "cma_alloc": "CMA came with Linux 3.5",
 }
 
 
@@ -72,11 +75,13 @@ def mode_findings(at: Loc, event: Event, modern: str | None) -> Iterator[Finding
 
 
 def overlap_findings(events: Mapping[int, Event]) -> Iterator[Finding]:
-    """Find memory that is to be taken away twice."""
-    gone: dict[object, int] = {}
+    """Find memory that is to be taken away twice without having come back."""
+    gone: dict[tuple[str, int], int] = {}
     for i, event in sorted(events.items(), key=lambda item: (item[1].at or 0, item[0])):
         parts = {("node", event.node)} if event.node is not None else set()
         named = parts | {("block", block) for block in event.blocks}
+        if event.do == "online":
+            gone = {part: n for part, n in gone.items() if part not in named and part[0] != "node"}
         if event.do != "offline":
             continue
         twice = sorted((part for part in named if part in gone), key=str)

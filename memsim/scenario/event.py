@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema, m
 from memsim.errors import suggest
 from memsim.mm import GFP_NAMES, NR_ORDERS, PAGE_SHIFT, gfp_from_text
 from memsim.scenario.machine import Model
-from memsim.units import Duration, HintedError, IntSet, NodeSet, Share, describe
+from memsim.units import Bytes, Duration, HintedError, IntSet, NodeSet, Share, describe
 
 REPEATED = {"every", "until", "name"}
 OF_2005 = {"mode", "code", "target_full"}
@@ -23,6 +23,9 @@ KEYS = {
     "pin": {"workload", "share", "term", "name"},
     "unpin": {"workload", "name"},
     "offline": {"name", "node", "blocks", "order", "timeout"},
+    "online": {"name", "blocks", "zone"},
+    "cma_alloc": {*REPEATED, "size", "attempts", "hold"},
+    "virtio_mem": {"name", "blocks", "size"},
 }
 EVENTS = tuple(KEYS)
 NEEDS = {
@@ -33,12 +36,17 @@ NEEDS = {
     "mbind": ("workload", "to"),
     "pin": ("workload",),
     "unpin": ("workload",),
+    "online": ("blocks",),
+    "cma_alloc": ("size",),
+    "virtio_mem": ("blocks", "size"),
 }
 EXAMPLES = {
     "orders": "orders: [3, 9]",
     "workload": "workload: db",
     "from": "from: [1]",
     "to": "to: [0]",
+    "blocks": "blocks: 8-15",
+    "size": "size: 64MiB",
 }
 """Which keys go with an event, besides ``do`` and ``at``."""
 TENTH = 100_000_000
@@ -97,7 +105,8 @@ class Event(Model):
     ``every``, what was got is held to the end of the pass. ``compact_memory`` compacts all zones.
     ``migrate_pages``, ``move_pages`` and ``mbind`` move the pages of a workload as these system
     calls do, ``pin`` and ``unpin`` give its pages references that keep them where they are;
-    ``offline`` takes away memory blocks.
+    ``offline`` takes away memory blocks, ``online`` brings them back; ``virtio_mem`` takes
+    sub-blocks out of a device's blocks, ``cma_alloc`` takes contiguous memory out of a CMA area.
     """
 
     do: Annotated[
@@ -126,6 +135,8 @@ class Event(Model):
     term: Literal["short", "long"] = "long"
     blocks: IntSet = ()
     order: Literal["low-to-high", "high-to-low"] = "low-to-high"
+    zone: Literal["online", "kernel", "movable", "auto-movable"] = "online"
+    size: Annotated[Bytes, AfterValidator(positive)] | None = None
     timeout: Annotated[Duration, AfterValidator(positive)] = 120 * 10**9
 
     @model_validator(mode="after")

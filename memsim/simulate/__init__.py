@@ -381,7 +381,7 @@ class _Run:
             pageblock_order=self.memory.setup.pageblock_order,
             old_types=self.old_types,
             migrations=tuple(moved.row for moved in self.happenings.moved),
-            removals=tuple(removed.row for removed in self.happenings.removals.done),
+            removals=self.happenings.removed,
             accesses=self.locality.all(),
             grouped=self.grouped,
         )

@@ -16,11 +16,12 @@ from memsim.memory.migrating_2005 import Touches
 from memsim.mm import PAGE_SIZE, WhyStayed
 from memsim.scenario import Trial
 from memsim.scenario.event import Event
-from memsim.schema import Accesses, Migration, Pin, Stream
+from memsim.schema import Accesses, Migration, Pin, Removal, Stream
 from memsim.simulate.locality import NEVER, Locality, paid_back
 from memsim.simulate.movements import Moved, move, pin_pages, user_pages
 from memsim.simulate.pieces import Pieces
 from memsim.simulate.plan import generator
+from memsim.simulate.ranges import Ranges
 from memsim.simulate.removals import Removals
 from memsim.units import format_duration
 
@@ -52,6 +53,7 @@ class Happenings:
         self.moved: list[Moved] = []
         self.pieces = Pieces()
         self.removals = Removals(memory, trial.scenario.machine.memory_block_size)
+        self.ranges = Ranges(memory, trial.scenario.machine.memory_block_size)
         self._handles = {
             name: np.arange(first, first + stream.handles, dtype=np.int32)
             for name, first, stream in zip(names, first_handle, streams, strict=True)
@@ -103,6 +105,12 @@ class Happenings:
         if again is not None:
             self._add(again, action)
 
+    @property
+    def removed(self) -> tuple[Removal, ...]:
+        """The rows of hotplug.csv, in order of time."""
+        rows = [one.row for one in self.removals.done] + self.ranges.rows
+        return tuple(sorted(rows, key=lambda row: row.time_ns))
+
     def end(self) -> None:
         """End what is going on at the end of the trial."""
         self.removals.stop()
@@ -116,6 +124,12 @@ class Happenings:
             self.memory.compact_memory()
         elif event.do == "offline":
             self._offline(event)
+        elif event.do == "online":
+            self.ranges.bring_online(event, named(event))
+        elif event.do == "virtio_mem":
+            self.ranges.unplug(event, named(event))
+        elif event.do == "cma_alloc":
+            self.ranges.take_cma(event, named(event))
         elif event.do == "pin":
             self._pin(event)
         elif event.do == "unpin":

@@ -1,4 +1,4 @@
-"""Events that take memory blocks away, and bring them back."""
+"""Events that take memory blocks away while workloads run on."""
 
 from __future__ import annotations
 
