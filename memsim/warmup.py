@@ -11,11 +11,31 @@ from memsim.kernels._jit import CACHE, DISABLED
 from memsim.kernels.boot import place_lru_pages, remove_lru_pages
 from memsim.kernels.linux_2_6_14.boot import setup_zone_migrate_reserve
 from memsim.memory import Memory
+from memsim.memory.balancing import scan
+from memsim.memory.boot import boot
+from memsim.memory.contiguous import alloc_contig
+from memsim.memory.hotplug import offline
+from memsim.memory.migrating import Call
 from memsim.memory.migrating_2005 import migrate
+from memsim.memory.onlining import online
 from memsim.memory.setup import MachineSetup, ZoneSetup
-from memsim.mm import MAX_ORDER_NR_PAGES, OP_FREE, Gfp, Migratetype, Use, ZoneType
+from memsim.mm import (
+    MAX_ORDER_NR_PAGES,
+    OP_FREE,
+    PAGE_SIZE,
+    PAGEBLOCK_NR_PAGES,
+    SECTION_PAGES,
+    Gfp,
+    MigrateMode,
+    MigrateReason,
+    Migratetype,
+    Use,
+    ZoneType,
+)
 from memsim.policies import LINUX_2_6_14, LINUX_6_1, Kernel
 from memsim.policies.none import Policy
+from memsim.scenario.cmdline import Cmdline
+from memsim.scenario.machine import Machine, Node
 from memsim.schema import Request
 
 
@@ -53,6 +73,8 @@ def entry_points() -> dict[str, Callable[[], object]]:
         "count_zone": memory.census,
         "count_memory_blocks": memory.census,
         "check": memory.check,
+        **_migrations(memory),
+        **_removals(_booted()),
         "linux_2_6_14.free_boot_pages": lambda: old.free_boot_range(0, 0, end, 32),
         "linux_2_6_14.setup_zone_migrate_reserve": lambda: setup_zone_migrate_reserve(old.mem, 0),
         "linux_2_6_14.run_batch": lambda: _run(old),
@@ -61,6 +83,53 @@ def entry_points() -> dict[str, Callable[[], object]]:
         "linux_2_6_14.migrate_pages": lambda: migrate(old, np.zeros(1, np.int32), 0),
         "linux_2_6_14.end_migration": lambda: migrate(old, none, 0),
     }
+
+
+def _migrations(memory: Memory) -> dict[str, Callable[[], object]]:
+    handle = np.zeros(1, np.int32)
+    calls = ("begin_call", "isolate_pages", "migrate_list", "time_spent")
+    return {
+        **dict.fromkeys(calls, lambda: _migrate(memory)),
+        "change_prot_numa": lambda: scan(memory, handle),
+    }
+
+
+def _migrate(memory: Memory) -> None:
+    """Begin a call that moves a page which is not there."""
+    call = Call(memory, 0)
+    nothing = np.zeros(0, np.int32)
+    call.isolate(nothing)
+    request = Request(Gfp.RECLAIM, Use.ANON)
+    call.migrate(nothing, request, MigrateMode.SYNC, MigrateReason.SYSCALL)
+    call.outcome(0, nothing)
+
+
+def _removals(memory: Memory) -> dict[str, Callable[[], object]]:
+    """Give up a section, take it away, bring it back, take its first pageblock as a whole."""
+    section = (2 * SECTION_PAGES, SECTION_PAGES)
+    calls = {
+        "isolate_range": lambda: offline(memory, *section, timeout_ns=0),
+        "undo_offline": lambda: offline(memory, *section, timeout_ns=0),
+        "find_obstacles": lambda: offline(memory, *section, timeout_ns=0),
+        "collect_movable_pages": lambda: offline(memory, *section),
+        "online_range": lambda: online(memory, *section),
+    }
+    at_once = ("has_holes", "first_not_free", "offline_isolated_pages")
+    whole = ("isolate_contig_range", "isolate_migratepages_range", "reclaim_clean_pages")
+    taken = ("take_contig_range", "undo_contig_range")
+    return {
+        **calls,
+        **dict.fromkeys(at_once, lambda: offline(memory, *section)),
+        **dict.fromkeys(
+            (*whole, *taken), lambda: alloc_contig(memory, SECTION_PAGES, PAGEBLOCK_NR_PAGES)
+        ),
+    }
+
+
+def _booted() -> Memory:
+    """Return a machine of half a GiB, from which memory can go."""
+    machine = Machine(nodes=(Node(id=0, cpus=(0,), memory=4 * SECTION_PAGES * PAGE_SIZE),))
+    return boot(machine, Cmdline(), Policy().tables(LINUX_6_1))
 
 
 def _tiny(kernel: Kernel) -> Memory:

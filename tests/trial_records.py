@@ -83,6 +83,7 @@ def record(
         notes=(),
         max_page_order=max_page_order,
         pageblock_order=pageblock_order,
+        memory_block_size=128 << 20,
         old_types=old_types,
     )
 

@@ -119,8 +119,6 @@ class MachineSetup:
     cpu_node: tuple[int, ...]
     hotpluggable: tuple[tuple[int, int], ...] = ()
     """Half-open pfn ranges that are meant to be removed."""
-    distances: tuple[tuple[int, ...], ...] = ()
-    """Between nodes, as numactl --hardware prints them; empty: 10 and 20."""
     mechanism: Mechanism = "linux-6.1"
     max_page_order: int = MAX_PAGE_ORDER
     pageblock_order: int = PAGEBLOCK_ORDER
@@ -131,6 +129,8 @@ class MachineSetup:
     """First pfn, end and node of memory that is offline: no zone's, though it can come back."""
     """How reclaim, swap and compaction behave; None: a request that would reclaim just fails, as
     where a trace holds what the kernel's own reclaim did."""
+    distances: tuple[tuple[int, ...], ...] = ()
+    """Between nodes, as numactl --hardware prints them; empty: 10 and 20."""
 
 
 def access_costs(setup: MachineSetup) -> NDArray[np.int64]:

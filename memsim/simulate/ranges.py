@@ -14,6 +14,9 @@ from memsim.mm import MAX_PAGE_ORDER, PAGE_SIZE
 from memsim.scenario.event import Event
 from memsim.schema import Removal
 
+CMA_ALIGNMENT = 8
+"""Order to which a buffer is aligned at most (CONFIG_CMA_ALIGNMENT, kernel/dma/contiguous.c)."""
+
 
 class Ranges:
     """What CMA areas and virtio-mem devices have given out, and a row for each attempt."""
@@ -85,7 +88,8 @@ class Ranges:
         pages = event.size // PAGE_SIZE
         for area in self._areas[:1]:
             for _ in range(event.attempts):
-                tried = cma_alloc(self.memory, area, pages)
+                align = min((pages - 1).bit_length(), CMA_ALIGNMENT)
+                tried = cma_alloc(self.memory, area, pages, align)
                 self.rows.append(self._of_cma(name, area, tried))
                 if tried and tried[-1].errno == 0 and not event.hold:
                     cma_release(self.memory, area, tried[-1].start_pfn, pages)

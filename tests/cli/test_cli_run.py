@@ -42,7 +42,8 @@ def test_the_answer_comes_first_then_files_then_conditions(desk):
     (folder,) = (desk / "results/small").iterdir()
     names = {p.name for p in folder.iterdir()}
     assert names == {
-        "trials.csv", "high_order.csv", "oom.csv", "vmstat.csv", "timeline.parquet",
+        "trials.csv", "high_order.csv", "oom.csv", "migration.csv", "hotplug.csv", "vmstat.csv",
+        "timeline.parquet",
         "scenario.yaml", "manifest.json", "scenario.json",
     }  # fmt: skip
 
@@ -290,7 +291,16 @@ def test_warmup_says_where_kernels_are_kept():
 
 
 def test_warmup_calls_every_entry_point():
-    from memsim.kernels import batch, boot, census, kcompactd
+    from memsim.kernels import (
+        batch,
+        boot,
+        census,
+        contig_range,
+        kcompactd,
+        memory_hotplug,
+        migration,
+        numa_balancing,
+    )
     from memsim.kernels.linux_2_6_14 import batch as old_batch
     from memsim.kernels.linux_2_6_14 import boot as old_boot
     from memsim.kernels.linux_2_6_14 import migrate_pages as old_migration
@@ -299,7 +309,7 @@ def test_warmup_calls_every_entry_point():
     calls = entry_points()
     for call in calls.values():
         call()
-    new = (batch, boot, census, kcompactd)
+    new = (batch, boot, census, contig_range, kcompactd, memory_hotplug, migration, numa_balancing)
     defined = {
         value.__module__.removeprefix("memsim.kernels.").rpartition(".")[0] + "." * old + name
         for old, modules in enumerate([new, (old_batch, old_boot, old_migration)])

@@ -142,7 +142,7 @@ def test_the_scenario_stands_there_word_for_word(small_run):
 
 def test_time_and_host_stand_in_the_manifest_only(small_run):
     manifest = json.loads((small_run.folder / "manifest.json").read_text())
-    assert manifest["schema_version"] == 3
+    assert manifest["schema_version"] == 4
     assert manifest["seeds"] == [1, 2]
     assert [t["name"] for t in manifest["trials"]] == [t.name for t in small().trials()]
     host = manifest["host"]["name"]
@@ -375,7 +375,7 @@ def test_the_manifest_is_the_last_file_that_others_see(copied, monkeypatch):
     monkeypatch.setattr("pathlib.Path.replace", watched)
     trials = [(trial, TrialResult("ok")) for trial in scenario.trials()]
     save(copied, scenario, trials, {"started": "", "wall_time_s": 0.0})
-    assert len(seen) == 8 and seen[-1][0] == "manifest.json"
+    assert len(seen) == 10 and seen[-1][0] == "manifest.json"
     assert not any(complete for _, complete in seen)
 
 
