@@ -305,7 +305,7 @@ def test_exported_tables_are_not_replaced_without_force(desk, form):
     assert "is there already" in problem(*args)
     assert memsim(*args, "--force").stdout == f"tables/vmstat.{form}\n"
     lines = memsim("export", "sweep", "--format", form, "--out", "tables", code=2).stderr
-    assert lines.count("is there already") == 5
+    assert lines.count("is there already") == 7
 
 
 @pytest.mark.parametrize("place", [(), ("--table", "vmstat")])

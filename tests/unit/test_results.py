@@ -148,7 +148,7 @@ def test_time_and_host_stand_in_the_manifest_only(small_run):
     host = manifest["host"]["name"]
     assert {"started", "wall_time_s"} <= set(manifest)
     others = [p for p in small_run.folder.iterdir() if p.is_file() and p.name != "manifest.json"]
-    assert len(others) == 7
+    assert len(others) == 9
     stamp = manifest["started"][:10]
     for path in others:
         content = path.read_bytes()
