@@ -21,9 +21,9 @@ from memsim.simulate.locality import NEVER, Locality, paid_back
 from memsim.simulate.movements import Moved, move, pin_pages, user_pages
 from memsim.simulate.pieces import Pieces
 from memsim.simulate.plan import generator
+from memsim.simulate.probes import timed
 from memsim.simulate.ranges import Ranges
 from memsim.simulate.removals import Removals
-from memsim.units import format_duration
 
 ATTEMPTS = ("probe", "high_alloc")
 """Events that are requests, and so streams of their own."""
@@ -69,7 +69,6 @@ class Happenings:
         for event in trial.scenario.events:
             for instant in event.times(self._duration) if event.do not in ATTEMPTS else ():
                 self._add(instant, partial(self._carry_out, event))
-
         vm = trial.scenario.machine.vm
         if vm.numa_balancing and memory.setup.mechanism == "linux-6.1":
             self._period = vm.numa_balancing_scan_period
@@ -201,8 +200,4 @@ class Happenings:
 
 def named(event: Event) -> str:
     """Return what tables call an event."""
-    if event.name is not None:
-        return event.name
-    if event.at is None and event.every is not None:
-        return f"{event.do} every {format_duration(event.every)}"
-    return f"{event.do} at {format_duration(event.at or 0)}"
+    return event.name or timed(event)

@@ -60,10 +60,10 @@ def event_streams(
     for event in events:
         cpu = _asking_cpu(event, cpus)
         if event.do == "probe":
-            names.append(_numbered(_timed(event), names))
+            names.append(_numbered(timed(event), names))
             streams.append(_probe(event, event.times(duration_ns), cpu))
         elif event.do == "high_alloc":
-            name = event.name or _timed(event)
+            name = event.name or timed(event)
             for number in range(event.passes):
                 phase = name if event.passes == 1 else f"{name} pass {number + 1}"
                 names.append(_numbered(phase, names))
@@ -71,7 +71,8 @@ def event_streams(
     return names, streams
 
 
-def _timed(event: Event) -> str:
+def timed(event: Event) -> str:
+    """Call an event by what it does and when."""
     if event.at is None and event.every is not None:
         return f"{event.do} every {format_duration(event.every)}"
     return f"{event.do} at {format_duration(event.at or 0)}"
