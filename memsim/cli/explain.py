@@ -9,6 +9,7 @@ import click
 
 from memsim.cli._places import out_option
 from memsim.cli._plugins import plugin_option
+from memsim.cli._trial import trial_of_run, trial_options
 from memsim.errors import visible
 
 if TYPE_CHECKING:
@@ -40,10 +41,7 @@ if TYPE_CHECKING:
 )
 @click.option("--page", type=click.IntRange(min=0), metavar="P",
               help="With --migration: the steps of one page, by its place among them.")  # fmt: skip
-@click.option("--policy", metavar="NAME", help="The trial's policy (default: the first).")
-@click.option("--seed", type=int, metavar="SEED", help="The trial's seed (default: the first).")
-@click.option("--point", "points", multiple=True, metavar="PATH=VALUE",
-              help="The trial's value of an axis (repeatable).")  # fmt: skip
+@trial_options
 @click.option("--format", "form", type=click.Choice(["markdown", "json"]), default="markdown")
 @out_option("Where results are")
 @plugin_option
@@ -66,23 +64,12 @@ def command(
     (probes, and workloads that say so), step by step. --block and --node: why memory blocks stayed,
     whose pages keep them, and what would have let them through. --migration: why pages stayed.
     """
-    from memsim.cli.warmup import compile_if_cold
-    from memsim.explain import chosen_trial
-    from memsim.results import open_run
-    from memsim.results.places import find_run
-    from memsim.verify import changes, trials_of
-
     asked = (allocation, block, node, migration)
     if sum(one is not None for one in asked) != 1 or (page is not None and migration is None):
         raise click.UsageError(
             "expected one of --allocation, --block, --node, --migration; --page goes with the last"
         )
-    wished = open_run(find_run(run, out))
-    trials_of(wished)
-    trial = chosen_trial(wished.scenario, policy, seed, points)
-    for change in changes(wished):
-        click.echo(f"note: {visible(change)}", err=True)
-    compile_if_cold()
+    trial = trial_of_run(run, out, policy, seed, points)
     text = _text(trial, allocation, block, node, migration, page, form)
     click.echo("\n".join(map(visible, text.split("\n"))))
 

@@ -12,7 +12,7 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import cache
@@ -53,7 +53,7 @@ def write_all(files: Mapping[Path, bytes]) -> None:
     drafts: dict[Path, Path] = {}
     try:
         for path, content in files.items():
-            drafts[path] = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+            drafts[path] = _draft_of(path)
             with writing(path):
                 _write_draft(drafts[path], content)
         for path, draft in drafts.items():
@@ -64,6 +64,28 @@ def write_all(files: Mapping[Path, bytes]) -> None:
             with suppress(OSError):
                 draft.unlink()
         raise
+
+
+def write_pieces(path: Path, pieces: Iterable[str]) -> None:
+    """Write text as it comes; the file appears whole or not at all, InputError if that fails."""
+    draft = _draft_of(path)
+    try:
+        with writing(path):
+            file = draft.open("w", encoding="utf-8")
+        with file:
+            for piece in pieces:
+                with writing(path):
+                    file.write(piece)
+        with writing(path):
+            draft.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            draft.unlink()
+        raise
+
+
+def _draft_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
 
 
 def _write_draft(draft: Path, content: bytes) -> None:

@@ -299,7 +299,7 @@ class _Run:
                 np.ascontiguousarray(time, np.int64),
             )
         )
-        outcome = self.memory.run(*columns)
+        outcome = self._ask(columns)
         done = int(carried_out[len(outcome.status)])
         self.events += done
         mine = np.flatnonzero(self.is_observed[stream[:done]] & (op[:done] < OP_FREE))
@@ -308,6 +308,9 @@ class _Run:
             self.observed.append((events.take(mine), outcome.take(rows)))
             self.observed_at.append(self.events - done + mine)
         return done
+
+    def _ask(self, columns: Columns) -> Outcome:
+        return self.memory.run(*columns)
 
     def _kill_for(self, events: Interleaved) -> None:
         """Let the OOM killer choose on behalf of the first event; carry that out if he cannot."""

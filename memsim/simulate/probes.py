@@ -29,6 +29,14 @@ REASONS = tuple(WhyNot)[1:]
 """Why an attempt does not succeed."""
 BATCH_EVENTS = 1 << 16
 """About so many events of a probe are planned at a time."""
+_KNOWN = (
+    Gfp.DMA, Gfp.HIGHMEM, Gfp.DMA32, Gfp.HIGH, Gfp.ATOMIC, Gfp.IO, Gfp.FS, Gfp.NOWARN,
+    Gfp.RETRY_MAYFAIL, Gfp.NOFAIL, Gfp.NORETRY, Gfp.COMP, Gfp.ZERO, Gfp.NOMEMALLOC,
+    Gfp.MEMALLOC, Gfp.HARDWALL, Gfp.THISNODE, Gfp.RECLAIMABLE, Gfp.MOVABLE, Gfp.ACCOUNT,
+    Gfp.WRITE,
+)  # fmt: skip
+PRINTED = (*_KNOWN, *(flag for flag in Gfp if flag not in _KNOWN))
+"""Flags in the order in which traces print them, as recorded ones show."""
 
 
 class ProbeTally(NamedTuple):
@@ -231,10 +239,10 @@ def probes_of(
 
 
 def gfp_text(gfp: Gfp) -> str:
-    """Write flags by name: the largest composite that they hold, then the others one by one."""
+    """Write flags as the kernel does: the largest composite that they hold, then the others."""
     inside = [name for name, mask in GFP_COMPOSITES.items() if mask & ~gfp == 0 and mask]
     best = max(inside, key=lambda name: GFP_COMPOSITES[name].bit_count(), default="")
     rest = gfp & ~GFP_COMPOSITES[best] if best else gfp
     names = [best] if best else []
-    names += [f"__GFP_{flag.name}" for flag in Gfp if flag.name != "RECLAIM" and flag & rest]
+    names += [f"__GFP_{flag.name}" for flag in PRINTED if flag & rest]
     return "|".join(names) or "none"

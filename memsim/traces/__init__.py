@@ -47,6 +47,8 @@ DTYPES: dict[str, type[np.integer]] = {
     "marker": np.int16,
 }
 """The columns of a TraceTable; all but the first three are -1 where they do not apply."""
+TRIAL_BEGINS = "memsim: the trial begins"
+"""The marker before everything else in a trace that memsim wrote."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,12 @@ class TraceTable:
 
     def __len__(self) -> int:
         return len(self.time)
+
+    @property
+    def begins_ns(self) -> int | None:
+        """The instant at which the trial began, None for a trace that memsim did not write."""
+        ours = len(self) and self.marker[0] >= 0 and self.marker_texts[self.marker[0]]
+        return int(self.time[0]) if ours == TRIAL_BEGINS else None
 
     def select(self, keep: NDArray[np.bool_]) -> TraceTable:
         """Return the rows that a mask keeps; the line accounting stays that of the whole file."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from memsim.traces._files import line_chunks, refuse
 
-RESULTS = (
+COMPACTION_RESULTS = (
     "not_suitable_zone",
     "skipped",
     "deferred",
@@ -40,7 +40,7 @@ class CompactionEvent(IntEnum):
     BEGIN = 0
     """Migrate and free scanner; the zone's first page and 1 if the run is synchronous."""
     END = 1
-    """Migrate and free scanner; the zone's first page and the result (RESULTS)."""
+    """Migrate and free scanner; the zone's first page and the result (COMPACTION_RESULTS)."""
     ISOLATE_MIGRATEPAGES = 2
     """The range; pages scanned and taken."""
     ISOLATE_FREEPAGES = 3
@@ -163,4 +163,4 @@ def _fields(event: CompactionEvent, values: list[bytes]) -> tuple[int, int, int,
 
 def _result(text: bytes) -> int:
     name = text.decode("ascii", "replace")
-    return RESULTS.index(name) if name in RESULTS else -1
+    return COMPACTION_RESULTS.index(name) if name in COMPACTION_RESULTS else -1

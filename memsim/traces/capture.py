@@ -22,6 +22,7 @@ from memsim.traces._capture_state import (
 )
 from memsim.traces._compaction_file import read_compaction_file
 from memsim.traces._compaction_text import (
+    COMPACTION_RESULTS,
     NO_COMPACTION,
     CompactionEvent,
     CompactionTable,
@@ -32,6 +33,7 @@ from memsim.traces._page_flags import read_page_flags
 from memsim.traces._state import parse_parts, parse_state
 
 __all__ = [
+    "COMPACTION_RESULTS",
     "NO_COMPACTION",
     "PAGEBLOCK_HOLE",
     "PAGEBLOCK_OTHER_ZONE",

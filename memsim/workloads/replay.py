@@ -148,6 +148,7 @@ _ANY = Request(Gfp.NONE, Use.KERNEL)
 class Workload(WorkloadModel):
     """Make the requests that a trace or capture recorded, at their times, whatever becomes of them.
 
+    Times count from the first request, or in a trace that memsim wrote from its trial's beginning.
     Recorded page frames only say which allocation a free belongs to. Frees of pages from before
     the trace free what the machine's start state holds there, if it comes from the same capture.
     """
@@ -171,7 +172,8 @@ class Workload(WorkloadModel):
         path = Path(ctx.directory, self.trace)
         trace = self._part(read_trace(path))
         known = _requests_of(path, trace)
-        time = known.batch.time - known.batch.time[:1]
+        begin = trace.begins_ns
+        time = known.batch.time - (int(known.batch.time[0]) if begin is None else begin)
         kept = int(np.searchsorted(time, ctx.duration_ns))
         cpu, moved = _existing_cpus(known.batch.cpu, ctx)
         part = known.batch._replace(time=time, cpu=cpu)

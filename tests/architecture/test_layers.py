@@ -19,7 +19,7 @@ LAYERS = """
     execute
     compare check verify
     plots
-    explain solve fidelity report fit snapshot
+    explain solve fidelity report fit snapshot export
     cli
 """
 RANK = {name: rank for rank, row in enumerate(LAYERS.split("\n")) for name in row.split()}
