@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from memsim.cli._plugins import plugin_option
@@ -9,7 +11,7 @@ from memsim.errors import InputError, Problem, visible
 
 
 @click.command()
-@click.argument("scenario", metavar="SCENARIO")
+@click.argument("scenario", metavar="SCENARIO|CAPTURE")
 @click.option("--size", metavar="SIZE", help="So much, wherever it goes most easily: 4GiB.")
 @click.option("--node", type=click.IntRange(min=0), metavar="N", help="All of a node.")
 @click.option("--block", type=click.IntRange(min=0), metavar="N", help="One memory block.")
@@ -31,6 +33,12 @@ from memsim.errors import InputError, Problem, visible
     help="The value of an axis (repeatable).",
 )
 @click.option("--set", "sets", multiple=True, metavar="PATH=VALUE", help="Change one value.")
+@click.option(
+    "--pin-rate",
+    type=click.FloatRange(0, 1),
+    metavar="P",
+    help="CAPTURE only: assume that each page of a user is pinned with this probability.",
+)
 @click.option("--format", "form", type=click.Choice(["markdown", "json"]), default="markdown")
 @plugin_option  # fmt: skip
 def command(
@@ -44,12 +52,18 @@ def command(
     seed: int | None,
     points: tuple[str, ...],
     sets: tuple[str, ...],
+    pin_rate: float | None,
     form: str,
 ) -> None:
     """Say how much memory can be taken away: which blocks, in which order, how fast, and why not.
 
     Carries out one trial of SCENARIO, then takes memory blocks offline one by one, the easiest
     first. What would let more go is tried, too: a larger ZONE_MOVABLE, unpinned pages, more swap.
+
+    Of a CAPTURE, a folder of copies of /proc and /sys, it says what can be seen of each block: no
+    obstacle, an obstacle and which pages that is, or that it is unknown. Pins are in no file, so
+    how likely a block goes is said only with --pin-rate. Without --size, --node and --block it
+    speaks of all blocks.
     """
     from memsim.cli.warmup import compile_if_cold
     from memsim.explain import chosen_trial
@@ -58,8 +72,7 @@ def command(
     from memsim.load import find_scenario, load_scenario
     from memsim.units import parse_bytes, parse_duration
 
-    if sum(one is not None for one in (size, node, block)) != 1:
-        raise click.UsageError("expected one of --size, --node and --block")
+    number = sum(one is not None for one in (size, node, block))
 
     def read(option: str, parse: object, text: str | None) -> int | None:
         try:
@@ -67,6 +80,16 @@ def command(
         except ValueError as error:
             raise InputError([Problem(option, 0, 0, str(error))]) from None
 
+    if Path(scenario).is_dir():
+        if number > 1:
+            raise click.UsageError("expected at most one of --size, --node and --block")
+        wanted = read("--size", parse_bytes, size)
+        _show(_of_capture(Path(scenario), wanted, node, block, pin_rate, form == "json"))
+        return
+    if number != 1:
+        raise click.UsageError("expected one of --size, --node and --block")
+    if pin_rate is not None:
+        raise click.UsageError("--pin-rate is for a CAPTURE: a scenario says who pins what")
     asked = Asked(
         size=read("--size", parse_bytes, size),
         node=node,
@@ -78,5 +101,25 @@ def command(
     trial = chosen_trial(loaded, policy, seed, points)
     compile_if_cold()
     plan = plan_unplug(trial, asked)
-    text = as_json(plan) if form == "json" else as_markdown(plan)
+    _show(as_json(plan) if form == "json" else as_markdown(plan))
+
+
+def _show(text: str) -> None:
     click.echo("\n".join(map(visible, text.split("\n"))))
+
+
+def _of_capture(
+    folder: Path,
+    size: int | None,
+    node: int | None,
+    block: int | None,
+    pin_rate: float | None,
+    as_json: bool,
+) -> str:
+    """Answer from a folder of copies."""
+    from memsim.explain import capture_text
+    from memsim.explain.capture import ask_capture
+    from memsim.snapshot.observed import observe
+
+    answer = ask_capture(observe(folder), size=size, node=node, block=block, pin_rate=pin_rate)
+    return capture_text.as_json(answer) if as_json else capture_text.as_markdown(answer)

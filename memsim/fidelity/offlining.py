@@ -6,6 +6,7 @@ the load that ``run.json`` and ``hog_*.json`` name.
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -22,7 +23,9 @@ from memsim.memory import Memory
 from memsim.memory.hotplug import OfflineOutcome, block_range, offline
 from memsim.memory.obstacles import Reason
 from memsim.memory.setup import Pressure
-from memsim.mm import MAX_PAGE_ORDER, PAGE_SIZE, SECTION_PAGES, ZoneType
+from memsim.mm import MAX_PAGE_ORDER, PAGE_SIZE, SECTION_PAGES
+from memsim.snapshot.room import with_room, zone_room
+from memsim.snapshot.scan import BlockScan, Span, scan_block
 from memsim.traces import _page_flags as kpf
 from memsim.traces.capture import Snapshot, has_state, read_snapshot
 
@@ -32,7 +35,8 @@ NS_PER_MS = 1_000_000
 PAGES_WITHIN, FREE_WITHIN = 0.01, 0.02
 LOADED = 0.01
 """Part of a block's pages that must move for the number to be judged: fewer are whoever's."""
-USER = kpf.LRU | kpf.ANON | kpf.MMAP
+AT_ONCE = (errno.EBUSY, errno.EINVAL)
+"""How the kernel refuses a block before it moves any page."""
 Verdict = Literal["ok", "DIFFERS", "not judged"]
 
 
@@ -70,8 +74,8 @@ class BlockJudged:
     memsim_moved: int
     obstacles: int
     """Pages each of which alone keeps the block, as memsim sees them."""
-    static: bool
-    """The flags of the pages alone say that the block goes."""
+    scan: BlockScan
+    """What the state alone, of the moment before the first block, says of it."""
     free_difference: float
     """The largest over the nodes, as part of the node's free pages."""
     outcome: Verdict
@@ -80,9 +84,24 @@ class BlockJudged:
     free: Verdict
 
     @property
+    def static(self) -> bool:
+        """No obstacle is seen in the state alone."""
+        return self.scan.answer != "no"
+
+    @property
     def static_right(self) -> bool:
-        """The flags alone say what the kernel did."""
+        """The state alone says what the kernel did."""
         return self.static == (self.kernel == 0)
+
+    @property
+    def isolation_right(self) -> bool:
+        """The state alone says whether the kernel could isolate the block; pins come later."""
+        return bool(self.scan.obstacles or self.scan.span is None) == (self.kernel in AT_ONCE)
+
+    @property
+    def marked_right(self) -> bool:
+        """So does it if pages that are marked as accessed are taken to be pinned."""
+        return (self.static and not self.scan.marked) == (self.kernel == 0)
 
 
 @dataclass(frozen=True)
@@ -105,18 +124,27 @@ class OfflineReport:
         return "DIFFERS" not in verdicts
 
     def to_json(self) -> str:
-        """Return one JSON object: capture, pinned, right, static_right, blocks."""
-        static = sum(b.static_right for b in self.blocks)
-        return json.dumps({**asdict(self), "right": self.right, "static_right": static}, indent=2)
+        """Return one JSON object: capture, pinned, right, what is right by the state, blocks."""
+        return json.dumps({**asdict(self), "right": self.right, **self._by_state()}, indent=2)
+
+    def _by_state(self) -> dict[str, int]:
+        """Count for how many blocks the state alone is right, in three ways."""
+        return {
+            "static_right": sum(b.static_right for b in self.blocks),
+            "isolation_right": sum(b.isolation_right for b in self.blocks),
+            "marked_right": sum(b.marked_right for b in self.blocks),
+        }
 
     def to_text(self) -> str:
         """Return a table with one line per block."""
         rows = [COLUMNS, *map(_row, self.blocks)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        static = sum(b.static_right for b in self.blocks)
+        static, isolation, marked = self._by_state().values()
         lines = [
             f"{self.capture}: {self.right} of {len(self.blocks)} blocks as the kernel's, outcome "
-            f"and reason; the flags of the pages alone say {static} outcomes"
+            f"and reason",
+            f"the state before alone, pins not visible, says {static} outcomes, {marked} if pages "
+            f"marked as accessed are pinned, and {isolation} times whether isolation fails",
         ]
         if self.pinned:
             lines.append(f"{self.pinned:,} pinned pages, which no file names, were drawn by lot")
@@ -128,7 +156,7 @@ class OfflineReport:
 
 COLUMNS = (
     "block", "kernel", "memsim", "", "page", "", "moved", "memsim", "", "free", "", "obstacles",
-    "static",
+    "state alone", "marked",
 )  # fmt: skip
 
 
@@ -146,7 +174,8 @@ def _row(b: BlockJudged) -> tuple[str, ...]:
         f"{100 * b.free_difference:.1f} %",
         b.free,
         f"{b.obstacles:,}",
-        "goes" if b.static else "stays",
+        "open" if b.static else "stays",
+        f"{b.scan.marked:,}",
     )
 
 
@@ -169,10 +198,10 @@ def judge_offlining(folder: Path) -> OfflineReport:
     pins = read_pins(folder)
     memory = machine(snapshot, _costs(lines), pins, lines[0].free_before)
     judged: list[BlockJudged] = []
-    for line in lines:
+    for line, scan in zip(lines, scan_state(snapshot, [b.block for b in lines]), strict=True):
         alike = all(b.kernel == b.memsim for b in judged)
         let_others_act(memory, line.free_before, _node_of(snapshot, line.block))
-        judged.append(_judge(line, offline_block(memory, line), snapshot, alike))
+        judged.append(_judge(line, offline_block(memory, line), snapshot, alike, scan))
     return OfflineReport(folder.resolve().name, sum(lot.pages for lot in pins), tuple(judged))
 
 
@@ -253,7 +282,7 @@ def offline_block(memory: Memory, line: BlockLine) -> OfflineOutcome:
 
 
 def _judge(
-    line: BlockLine, outcome: OfflineOutcome, snapshot: Snapshot, alike: bool
+    line: BlockLine, outcome: OfflineOutcome, snapshot: Snapshot, alike: bool, scan: BlockScan
 ) -> BlockJudged:
     """Hold one block against the kernel's; ``alike``: both have the same blocks online still."""
     kernel, ours = kernel_reason(line), memsim_reason(outcome, snapshot.pages)
@@ -276,7 +305,7 @@ def _judge(
         memsim_page=outcome.page,
         memsim_moved=outcome.pgmigrate_success,
         obstacles=sum(o.pages for o in outcome.obstacles),
-        static=goes_by_flags(snapshot, line.block),
+        scan=scan,
         free_difference=free,
         outcome=_verdict(same),
         page=_verdict(outcome.page == named) if named >= 0 and same else "not judged",
@@ -308,18 +337,26 @@ def memsim_reason(outcome: OfflineOutcome, pages: NDArray[np.uint64] | None) -> 
     return str(outcome.reason)
 
 
-def goes_by_flags(snapshot: Snapshot, block: int) -> bool:
-    """Say whether a block goes, from kpageflags and the zones' spans alone."""
-    start, nr_pages = block_range(block)
-    zones = [
-        zone
-        for zone in snapshot.state.zones
-        if zone.start_pfn < start + nr_pages and start < zone.start_pfn + zone.spanned
+def scan_state(snapshot: Snapshot, blocks: Sequence[int]) -> tuple[BlockScan, ...]:
+    """Say of blocks, taken one after the other, what the state alone shows of them."""
+    zones = snapshot.state.zones
+    spans = [
+        Span(zone.node, zone.zone_type, zone.start_pfn, zone.start_pfn + zone.spanned)
+        for zone in zones
     ]
-    if snapshot.pages is None or len(zones) != 1:
-        return False
-    flags = snapshot.pages[start : start + nr_pages]
-    stays = flags & kpf.RESERVED != 0
-    if zones[0].zone_type != ZoneType.MOVABLE:
-        stays |= flags & (USER | kpf.BUDDY) == 0
-    return not bool(stays.any())
+    cached = [sum(pcp.count for pcp in zone.pcp) for zone in zones]
+    flags = np.zeros(0, np.uint64) if snapshot.pages is None else snapshot.pages
+    rooms = [
+        zone_room(span, zone.nr_free_pages + count, zone.wmark_min, zone.lowmem_reserve, flags)
+        for span, count, zone in zip(spans, cached, zones, strict=True)
+    ]
+    scans = []
+    for block in blocks:
+        start, nr_pages = block_range(block)
+        mine = [
+            i for i, s in enumerate(spans) if s.start_pfn < start + nr_pages and start < s.end_pfn
+        ]
+        most = sum(cached[i] for i in mine)
+        here = [spans[i] for i in mine]
+        scans.append(scan_block(block, nr_pages, here, snapshot.pages, most_cached=most))
+    return tuple(with_room(scans, rooms))

@@ -31,15 +31,17 @@ CHUNK_BYTES = 8 << 20
     COMPOUND_TAIL,
     HUGE,
     UNEVICTABLE,
+    HWPOISON,
     NOPAGE,
     THP,
+    BALLOON,
     PGTABLE,
     RESERVED,
     MLOCKED,
     PRIVATE,
 ) = (
     1 << bit
-    for bit in (2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 14, 15, 16, 17, 18, 20, 22, 26, 32, 33, 35)
+    for bit in (2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 14, 15, 16, 17, 18, 19, 20, 22, 23, 26, 32, 33, 35)
 )
 """KPF_* as masks; RESERVED and MLOCKED are the kernel hackers' bits."""
 

@@ -11,7 +11,7 @@ LAYERS = """
     scenario schema mm_init
     plugins bootup
     policies metrics traces
-    workloads
+    workloads snapshot
     rules
     memory
     simulate warmup conformance
@@ -19,7 +19,7 @@ LAYERS = """
     execute
     compare check verify
     plots
-    explain solve fidelity report fit snapshot export
+    explain solve fidelity report fit export
     cli
 """
 RANK = {name: rank for rank, row in enumerate(LAYERS.split("\n")) for name in row.split()}
