@@ -163,11 +163,27 @@ def print_answer(
         click.echo(head_line(scenario) + "\n")
         color = terminal and "NO_COLOR" not in os.environ
         click.echo(as_table(found, width=width, color=color) + "\n", color=color)
+        if terminal:
+            _print_pictures(run)
     for note in run.manifest["notes"]:
         click.echo(f"  note: {visible(note)}", err=err)
     for verdict in verdicts:
         click.echo(verdict_line(verdict), err=err)
     click.echo(foot_line(run), err=err)
+
+
+def _print_pictures(run: Run) -> None:
+    from rich.console import Console
+
+    from memsim.cli._pictures import SPARKS, pictures
+
+    console = Console(highlight=False)
+    try:
+        SPARKS.encode(console.encoding)
+    except UnicodeEncodeError:
+        return
+    for picture in pictures(run):
+        console.print(picture)
 
 
 def head_line(scenario: Scenario) -> str:
