@@ -52,8 +52,11 @@ class PolicySpec(Model):
     model_config = ConfigDict(extra="allow")
 
     placement: str
+    """A placement policy."""
     cmdline: Annotated[str, AfterValidator(_cmdline)] = ""
+    """Words of the kernel's command line."""
     profile: Profile | None = None
+    """The kernel, if not the machine's."""
 
     @property
     def kernel(self) -> Cmdline:
@@ -72,6 +75,7 @@ class WorkloadSpec(Model):
     model_config = ConfigDict(extra="allow")
 
     kind: str
+    """Which workload it is."""
 
     @property
     def params(self) -> dict[str, JsonValue]:
@@ -83,16 +87,27 @@ class ScenarioText(Model):
     """What a scenario file says."""
 
     memsim: Literal[1]
+    """Version of this format."""
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$")]
+    """A folder below ``results`` is called so."""
     title: Annotated[str, StringConstraints(max_length=200)] = ""
+    """One line for people."""
     duration: Annotated[Duration, AfterValidator(positive)]
+    """Simulated time."""
     seeds: Annotated[IntSet, AfterValidator(_some)] = (1,)
+    """Every policy gets the same ones."""
     policies: Annotated[dict[Name, PolicySpec], Field(min_length=1)]
+    """Named variants; the first is the baseline."""
     machine: Machine
+    """What is simulated."""
     workloads: dict[Name, WorkloadSpec] = Field({})
+    """Who asks for memory."""
     events: tuple[Event, ...] = ()
+    """What happens to the machine."""
     axes: dict[str, Annotated[tuple[JsonValue, ...], Field(min_length=1)]] = Field({})
+    """Paths, and the values to put there."""
     expect: tuple[Annotated[str, AfterValidator(_expectation)], ...] = ()
+    """Statements about metrics that must hold."""
 
     @property
     def expectations(self) -> tuple[Expectation, ...]:

@@ -112,32 +112,59 @@ class Event(Model):
     do: Annotated[
         str, AfterValidator(_do), WithJsonSchema({"type": "string", "enum": list(EVENTS)})
     ]
+    """What happens."""
     at: Duration | None = None
+    """The instant; not set: the beginning, or after the first ``every``."""
     every: Annotated[Duration, AfterValidator(positive)] | None = None
+    """How often."""
     until: Duration | None = None
+    """The last instant."""
     orders: Annotated[IntSet, AfterValidator(_orders)] = ()
+    """Of the blocks that are asked for."""
     attempts: Annotated[int, Field(ge=1, le=1_000_000)] | Literal["auto"] = 1
+    """For each order; ``auto``: for all of memory."""
     gfp: GfpText = "GFP_KERNEL"
+    """Flags of the requests."""
     hold: bool = False
+    """Keep what was got."""
     until_failure: bool = False
+    """The first failure ends an order."""
     node: int | None = Field(None, ge=0)
+    """Whose zonelist is walked, or whose memory blocks go."""
     passes: int = Field(1, ge=1, le=100)
+    """How often the test is made."""
     name: Name | None = None
+    """What tables call it."""
     workload: Name | None = None
+    """Whose pages."""
     from_: NodeSet = Field((), alias="from")
+    """Nodes that pages leave."""
     to: NodeSet = ()
+    """Nodes that they go to."""
     mode: Literal["direct", "swap"] = "direct"
+    """Kernels of 2005: by copying, or by way of swap."""
     code: Literal["v1", "linux-2.6.16"] = "v1"
+    """Kernels of 2005: of the article, or as merged."""
     target_full: Literal["swap", "enomem", "other_node"] = "swap"
+    """Kernels of 2005: what happens when the target has no room."""
     move_all: bool = False
+    """Also pages that other processes map."""
     strict: bool = False
+    """Fail with EIO where pages stay."""
     share: Share = 1.0
+    """Of its pages."""
     term: Literal["short", "long"] = "long"
+    """How long pins are meant to last."""
     blocks: IntSet = ()
+    """Memory blocks by number."""
     order: Literal["low-to-high", "high-to-low"] = "low-to-high"
+    """In which the blocks go."""
     zone: Literal["online", "kernel", "movable", "auto-movable"] = "online"
+    """Where memory comes back."""
     size: Annotated[Bytes, AfterValidator(positive)] | None = None
+    """How much memory."""
     timeout: Annotated[Duration, AfterValidator(positive)] = 120 * 10**9
+    """After which a removal is given up."""
 
     @model_validator(mode="after")
     def _keys(self) -> Event:
