@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test setup fmt lint check golden bench history sweep stats truth warmup clean
+.PHONY: help demo test setup fmt lint check golden docs bench history sweep stats truth warmup clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 16
@@ -34,6 +34,9 @@ check: lint ## Before a commit: lint, the quick tests, and results against their
 golden: setup ## Rewrite the golden tables and show what changed
 	@$(BIN)/pytest -q tests/golden --update-golden
 	@git diff --stat -- tests/golden
+
+docs: setup ## Rewrite the parts of docs/ that commands print
+	@PYTHONPATH=tests $(BIN)/python -m generated_docs
 
 bench: setup ## Measure speed and memory beside the C program, into results/bench/latest.csv
 	@$(BIN)/python -m bench.run

@@ -26,7 +26,8 @@ KINDS = ("policies", "workloads", "metrics", "traces", "scenarios", "machines")
 @click.option(
     "--verify", is_flag=True, help="Check policies on a small machine; exit 1 if one fails."
 )
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
+@click.option("--format", "form", type=click.Choice(["table", "json", "markdown"]),
+              default="table", help="markdown: a reference of all metrics.")  # fmt: skip
 @plugin_option
 @click.pass_context
 def command(
@@ -43,6 +44,13 @@ def command(
             print_types(chosen, form)
         if verify and not print_conformance(chosen, form):
             ctx.exit(FAILS)
+        return
+    if form == "markdown":
+        from memsim.cli._reference import metrics_reference
+
+        if kind != "metrics" or names:
+            raise click.UsageError("--format markdown is for all metrics")
+        click.echo(metrics_reference())
         return
     rows = {
         "policies": lambda: _models("policies", names),

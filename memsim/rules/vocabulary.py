@@ -8,7 +8,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from memsim import plugins
-from memsim.scenario import ScenarioText
+from memsim.rules.descriptions import descriptions
+from memsim.scenario import PolicySpec, ScenarioText, WorkloadSpec
+from memsim.scenario.event import Event
+from memsim.scenario.machine import Costs, Dimm, Machine, Node, Swap, Vm
 
 KNOBS: tuple[tuple[plugins.ModelFolder, str, str], ...] = (
     ("policies", "PolicySpec", "placement"),
@@ -48,6 +51,9 @@ def knobs(folder: plugins.ModelFolder, name: str) -> list[dict[str, Any]]:
 def scenario_schema() -> dict[str, Any]:
     """Describe a whole scenario file, for editors."""
     schema = ScenarioText.model_json_schema()
+    _describe(schema, ScenarioText)
+    for model in (Machine, Node, Dimm, Swap, Vm, Costs, Event, PolicySpec, WorkloadSpec):
+        _describe(schema["$defs"][model.__name__], model)
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "memsim scenario"
     definitions = schema["$defs"]
@@ -58,6 +64,15 @@ def scenario_schema() -> dict[str, Any]:
         common["oneOf"] = [_variant(folder, name, key, common, definitions) for name in names]
     _drop_bare_defaults(schema)
     return schema
+
+
+def _describe(schema: dict[str, Any], model: type[BaseModel]) -> None:
+    """Let keys say what they mean in place of what kind of value they take."""
+    said = descriptions(model)
+    for name, field in model.model_fields.items():
+        key = schema["properties"].get(field.alias or name)
+        if key is not None and name in said:
+            key["description"] = said[name]
 
 
 def _drop_bare_defaults(schema: Any) -> None:
