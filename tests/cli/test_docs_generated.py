@@ -17,6 +17,6 @@ def test_a_page_has_what_its_commands_print(path):
 
 
 def test_a_stale_part_is_found():
-    stale = "a\n<!-- memsim list metrics --format markdown -->\nold\n<!-- end -->\nb\n"
+    stale = "a\n<!-- memsim list metrics --format markdown -->\nSTALE\n<!-- end -->\nb\n"
     assert "| `allocation.attempts` |" in generated(stale)
-    assert "old" not in generated(stale)
+    assert "STALE" not in generated(stale)
