@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from memsim.cli import _completing
 from memsim.cli._how import Wanted, how_options, watched
 from memsim.cli._places import out_option
 from memsim.cli._plugins import plugin_option
@@ -47,7 +48,8 @@ class Reports:
 
 
 @click.command()
-@click.argument("targets", nargs=-1, metavar="[RUN|SCENARIO]...")
+@click.argument("targets", nargs=-1, metavar="[RUN|SCENARIO]...",
+                shell_complete=_completing.scenarios_and_runs)  # fmt: skip
 @click.option("--baseline", "place", type=FILE, required=True, metavar="PATH",
               help="A baseline, a run, or a folder of baselines.")  # fmt: skip
 @scenario_options(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from memsim.cli import _completing
 from memsim.cli._how import Wanted, how_options, watched
 from memsim.cli._places import out_option
 from memsim.cli._plugins import plugin_option
@@ -35,7 +36,8 @@ def _margin(ctx: click.Context, param: click.Parameter, text: str) -> float:
 
 
 @click.command("compare")
-@click.argument("targets", nargs=-1, required=True, metavar="SCENARIO|RUN...")
+@click.argument("targets", nargs=-1, required=True, metavar="SCENARIO|RUN...",
+                shell_complete=_completing.scenarios_and_runs)  # fmt: skip
 @scenario_options()
 @click.option("--baseline", metavar="NAME", help="Policy or run to compare with (default: first).")
 @out_option("Where results go")

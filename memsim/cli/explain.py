@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from memsim.cli import _completing
 from memsim.cli._places import out_option
 from memsim.cli._plugins import plugin_option
 from memsim.cli._trial import trial_of_run, trial_options
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run", metavar="RUN")
+@click.argument("run", metavar="RUN", shell_complete=_completing.runs)
 @click.option(
     "--allocation",
     type=click.IntRange(min=1),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from memsim.cli import _completing
 from memsim.cli._places import out_option
 from memsim.cli._plugins import plugin_option
 from memsim.cli._trial import trial_of_run, trial_options
@@ -16,7 +17,7 @@ FORMATS = ("ftrace", "buddyinfo", "pagetypeinfo", "vmstat", "zoneinfo")
 
 
 @click.command()
-@click.argument("run", metavar="RUN")
+@click.argument("run", metavar="RUN", shell_complete=_completing.runs)
 @click.option("--format", "form", type=click.Choice(FORMATS), required=True,
               help="ftrace: all events; the others: a file of /proc at an instant.")  # fmt: skip
 @click.option(

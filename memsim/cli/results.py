@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from memsim.cli import _completing
 from memsim.cli._places import out_option
 from memsim.cli._scenario import table_option
 from memsim.errors import visible
@@ -57,7 +58,7 @@ def list_(scenario: str, out: Path, form: Format) -> None:
 
 
 @command.command()
-@click.argument("run")
+@click.argument("run", shell_complete=_completing.runs)
 @click.option("--table", type=click.Choice(TABLES), help="A table instead of the answer.")
 @out_option("Where results are")
 @table_option
@@ -86,7 +87,7 @@ def show(run: str, table: TableName | None, out: Path, form: Format) -> None:
 
 
 @command.command("rm")
-@click.argument("runs", nargs=-1, metavar="RUN...")
+@click.argument("runs", nargs=-1, metavar="RUN...", shell_complete=_completing.runs)
 @click.option("--stale", is_flag=True,
               help="Forgotten drafts, and kept trials that another version wrote.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
@@ -131,7 +132,7 @@ def _describe(plan: Removal) -> None:
 
 
 @command.command("merge")
-@click.argument("runs", nargs=-1, metavar="RUN RUN...")
+@click.argument("runs", nargs=-1, metavar="RUN RUN...", shell_complete=_completing.runs)
 @click.option("--force", is_flag=True, help="Replace what is there.")
 @out_option("Where the new run goes")
 @from_option
@@ -161,7 +162,7 @@ def merge_(runs: tuple[str, ...], force: bool, out: Path, root: Path) -> None:
 
 
 @command.command("export")
-@click.argument("run")
+@click.argument("run", shell_complete=_completing.runs)
 @click.option("--format", "form", type=click.Choice(["csv", "parquet", "json"]), required=True)
 @click.option("--out", "target", type=click.Path(path_type=Path), required=True, metavar="PATH",
               help="A folder for all tables, a file for one.")  # fmt: skip

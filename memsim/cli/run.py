@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from memsim.cli import _completing
 from memsim.cli._how import Wanted, how_options, watched
 from memsim.cli._places import out_option
 from memsim.cli._plugins import plugin_option
@@ -20,7 +21,7 @@ UNMET, FAILED = 1, 3
 
 
 @click.command()
-@click.argument("scenario", metavar="SCENARIO")
+@click.argument("scenario", metavar="SCENARIO", shell_complete=_completing.scenarios)
 @scenario_options()
 @click.option("--point", "points", multiple=True, metavar="PATH=VALUE",
               help="Keep this value of an axis (repeatable).")  # fmt: skip

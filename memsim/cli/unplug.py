@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from memsim.cli import _completing
 from memsim.cli._plugins import plugin_option
 from memsim.errors import InputError, Problem, visible
 
 
 @click.command()
-@click.argument("scenario", metavar="SCENARIO|CAPTURE")
+@click.argument("scenario", metavar="SCENARIO|CAPTURE", shell_complete=_completing.scenarios)
 @click.option("--size", metavar="SIZE", help="So much, wherever it goes most easily: 4GiB.")
 @click.option("--node", type=click.IntRange(min=0), metavar="N", help="All of a node.")
 @click.option("--block", type=click.IntRange(min=0), metavar="N", help="One memory block.")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import click
 
+from memsim.cli import _completing
 from memsim.cli._plugins import plugin_option
 from memsim.cli._scenario import scenario_options
 from memsim.errors import InputError, Problem, visible
 
 
 @click.command("validate")
-@click.argument("scenarios", nargs=-1, required=True, metavar="SCENARIO...")
+@click.argument("scenarios", nargs=-1, required=True, metavar="SCENARIO...",
+                shell_complete=_completing.scenarios)  # fmt: skip
 @scenario_options()
 @plugin_option
 def command(

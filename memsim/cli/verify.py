@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from memsim.cli import _completing
 from memsim.cli._how import Wanted, how_options, shown
 from memsim.cli._places import out_option
 from memsim.cli._plugins import plugin_option
@@ -15,7 +16,7 @@ DIFFERS = 1
 
 
 @click.command()
-@click.argument("run", metavar="RUN")
+@click.argument("run", metavar="RUN", shell_complete=_completing.runs)
 @out_option("Where results are")
 @how_options
 @plugin_option
