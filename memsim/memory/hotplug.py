@@ -355,7 +355,7 @@ class Offlining:
             reason = Reason.NO_MEMORY
         kernels.undo_offline(memory.mem, memory.tables, self.zone, self.cpu, self.start, self.end)
         self._enable_pcp()
-        return self._outcome(-errno.EINTR, reason, obstacles, left=self.listed - self._moved())
+        return self._outcome(-errno.EINTR, reason, obstacles, left=self._left())
 
     @property
     def _pageblocks(self) -> slice:
@@ -363,6 +363,11 @@ class Offlining:
 
     def _moved(self) -> int:
         return int(np.count_nonzero(self.codes[: self.listed] == 0))
+
+    def _left(self) -> int:
+        """Count the pages that stayed and that nobody has freed since."""
+        stayed = self.pages[: self.listed][self.codes[: self.listed] != 0]
+        return int(np.count_nonzero(self.memory.mem.state[stayed] & L.PAGE_ALLOCATED))
 
     def _unmovable(self) -> tuple[Obstacle, ...]:
         return unmovable_pages(self.memory, self.zone, self.start, self.end)

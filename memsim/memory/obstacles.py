@@ -104,8 +104,12 @@ def pinned_pages(memory: Memory, start: int, end: int) -> tuple[Obstacle, ...]:
 def left_behind(
     memory: Memory, pages: NDArray[np.int32], codes: NDArray[np.int32]
 ) -> tuple[Obstacle, ...]:
-    """Name the pages that could not be moved (see ``migrate_pages``) though there was memory."""
+    """Name the pages that could not be moved (see ``migrate_pages``) though there was memory.
+
+    What its process has freed since is none of them.
+    """
     tried = (codes != 0) & (codes != NOT_TRIED) & (codes != -errno.ENOMEM)
+    tried &= memory.mem.state[pages] & L.PAGE_ALLOCATED != 0
     return tuple(obstacle_at(memory, int(pfn), why_left(memory, int(pfn))) for pfn in pages[tried])
 
 
