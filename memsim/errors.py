@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 def visible(text: str) -> str:
     """Escape what does not print, so that text of a user cannot steer the terminal."""
+    if text.isprintable():
+        return text
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
     )

@@ -7,14 +7,14 @@ from typing import Any
 
 from memsim import plugins
 from memsim.rules.vocabulary import KNOBS, knobs, scenario_schema
-from memsim.scenario import PolicySpec, ScenarioText, WorkloadSpec, as_text
+from memsim.scenario import PolicySpec, Record, ScenarioText, WorkloadSpec, as_text
 from memsim.scenario.event import KEYS, Event
 from memsim.scenario.machine import Costs, Dimm, Machine, Model, Node, Swap, Vm
 
 MODELS: tuple[tuple[str, type[Model]], ...] = (
     ("the top level", ScenarioText), ("machine", Machine), ("a node", Node), ("a DIMM", Dimm),
     ("machine.swap", Swap), ("machine.vm", Vm), ("machine.costs", Costs), ("an event", Event),
-    ("a policy", PolicySpec), ("a workload", WorkloadSpec),
+    ("a policy", PolicySpec), ("a workload", WorkloadSpec), ("record", Record),
 )  # fmt: skip
 HEAD = ("| key | value | default | meaning |", "|---|---|---|---|")
 Schema = Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""List policies, workloads, metrics, traces, scenarios or machines."""
+"""List policies, workloads, metrics, traces, scenarios, machines or figures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from memsim.plugins import Folder, ModelFolder
 
 FAILS = 1
-KINDS = ("policies", "workloads", "metrics", "traces", "scenarios", "machines")
+KINDS = ("policies", "workloads", "metrics", "traces", "scenarios", "machines", "figures")
 
 
 @click.command("list")
@@ -59,6 +59,7 @@ def command(
         "traces": lambda: _traces(names),
         "scenarios": lambda: _scenarios(names),
         "machines": lambda: _machines(names),
+        "figures": lambda: _figures(names),
     }[kind]()
     from memsim.scenario import as_text
 
@@ -143,3 +144,17 @@ def _machines(names: tuple[str, ...]) -> list[dict[str, Any]]:
             title = "(not valid: see memsim validate of a scenario that names it)"
         rows.append({"name": name, "summary": title})
     return rows
+
+
+def _figures(names: tuple[str, ...]) -> list[dict[str, Any]]:
+    from memsim import plots
+    from memsim.errors import InputError, Problem, suggest
+
+    for name in names:
+        if name not in plots.offered():
+            message = f"there is no figure {name!r}"
+            raise InputError(
+                [Problem("list figures", 0, 0, message, suggest(name, plots.offered()))]
+            )
+    chosen = dict.fromkeys(names) or plots.offered()
+    return [{"name": name, "summary": plots.title(name)} for name in chosen]

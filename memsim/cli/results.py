@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from memsim.results.tables import TableName
 
 Format = Literal["table", "markdown", "csv", "json"]
-TABLES = ("trials", "high_order", "oom", "migration", "hotplug", "vmstat", "timeline")
+TABLES = ("trials", "high_order", "oom", "migration", "hotplug", "vmstat", "timeline", "map")
 MOST_NAMED = 20
 
 from_option = click.option(

@@ -37,7 +37,7 @@ def take_census(mem: L.Mem, setup: MachineSetup, memory_block_order: int) -> Cen
         for start, end in zone.pieces:
             kernels.count_zone(mem, start, end, free[i].reshape(-1), blocks[i], totals[i])
         for start, end in hotpluggable(setup, zone):
-            counts = _count_blocks(mem, start, end, memory_block_order)
+            counts = count_blocks(mem, start, end, memory_block_order)
             unmovable[i] += counts[:, kernels.BLOCK_UNMOVABLE].sum()
             for number, row in enumerate(counts, start >> memory_block_order):
                 memory_blocks[number] = memory_blocks.get(number, 0) + row
@@ -57,7 +57,7 @@ def removable_bytes(mem: L.Mem, setup: MachineSetup, zone: ZoneSetup, order: int
     """Count what of a zone lies in memory blocks that are meant to be removed and could go."""
     pages = 0
     for start, end in hotpluggable(setup, zone):
-        counts = _count_blocks(mem, start, end, order)
+        counts = count_blocks(mem, start, end, order)
         stays = counts[:, kernels.BLOCK_RESERVED] + counts[:, kernels.BLOCK_UNMOVABLE] > 0
         first = (start >> order) + np.flatnonzero(~stays)
         begins, ends = np.maximum(first << order, start), np.minimum(first + 1 << order, end)
@@ -68,12 +68,16 @@ def removable_bytes(mem: L.Mem, setup: MachineSetup, zone: ZoneSetup, order: int
 def obstacles_and_pages(mem: L.Mem, start: int, end: int) -> tuple[int, int]:
     """Count the pages in [start, end) that cannot be moved, and all that are allocated."""
     order = (end - start).bit_length() - 1
-    counts = _count_blocks(mem, start, end, order).sum(axis=0)
+    counts = count_blocks(mem, start, end, order).sum(axis=0)
     stays = int(counts[kernels.BLOCK_UNMOVABLE] + counts[kernels.BLOCK_RESERVED])
     return stays, int(counts[kernels.BLOCK_ALLOCATED])
 
 
-def _count_blocks(mem: L.Mem, start: int, end: int, order: int) -> NDArray[np.int64]:
+def count_blocks(mem: L.Mem, start: int, end: int, order: int) -> NDArray[np.int64]:
+    """Count what each aligned block of an order holds, from the one with page ``start`` on.
+
+    Returns (blocks, BLOCK_FIELDS), see kernels.census.
+    """
     touched = (end - 1 >> order) - (start >> order) + 1
     counts = np.zeros((touched, kernels.BLOCK_FIELDS), np.int64)
     kernels.count_memory_blocks(mem, start, end, order, counts.reshape(-1))

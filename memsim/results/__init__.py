@@ -132,6 +132,11 @@ class Run:
         """A row for each zone at each sampled instant of each trial."""
         return self._table("timeline")
 
+    @cached_property
+    def map(self) -> DataFrame:
+        """A row for each zone at each instant of the map of each trial that kept one."""
+        return self._table("map")
+
     @property
     def axes(self) -> tuple[str, ...]:
         """The axes of the scenario, as columns of every table."""
@@ -287,6 +292,7 @@ def files_of(scenario: Scenario, finished: tables.Finished) -> dict[str, bytes]:
         **scenario_files(scenario),
         TRIALS_TABLE: tables.trials_table(finished).to_csv(),
         "timeline.parquet": tables.timeline_table(finished).to_parquet(),
+        "map.parquet": tables.map_table(finished).to_parquet(),
     }
     makers = {
         "high_order": tables.high_order_table,

@@ -161,7 +161,7 @@ def file_names(axes: Sequence[str]) -> set[str]:
     """Name the files of a run, the manifest aside."""
     end = "parquet" if axes else "csv"
     large = {f"{name}.{end}" for name in LARGE_TABLES}
-    return {WRITTEN, SOURCE, TRIALS_TABLE, "timeline.parquet", *large}
+    return {WRITTEN, SOURCE, TRIALS_TABLE, "timeline.parquet", "map.parquet", *large}
 
 
 class _Shape(BaseModel):

@@ -26,7 +26,7 @@ from memsim.scenario import Scenario, Trial
 from memsim.scenario.content import canonical_json
 from memsim.simulate import TrialResult
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Of manifests, tables and kept trials: what another version wrote is not read."""
 MANIFEST = "manifest.json"
 UNFINISHED = "unfinished.json"

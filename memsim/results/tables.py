@@ -18,7 +18,7 @@ import numpy as np
 
 from memsim import plugins
 from memsim.errors import visible
-from memsim.mm import WhyStayed
+from memsim.mm import NR_ORDERS, WhyStayed
 from memsim.scenario import Trial
 from memsim.schema import Column, Migration
 from memsim.simulate import TrialResult
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 Value = int | float | str | None
 Finished = Sequence[tuple[Trial, TrialResult]]
-TableName = Literal["trials", "high_order", "oom", "migration", "hotplug", "vmstat", "timeline"]
+TableName = Literal[
+    "trials", "high_order", "oom", "migration", "hotplug", "vmstat", "timeline", "map"
+]  # fmt: skip
 TABLES: tuple[TableName, ...] = get_args(TableName)
 
 POLICY = Column("policy", "", "name of the policy under trial", dtype="str")
@@ -119,6 +121,17 @@ TIMELINE = (
     Column("nr_free_pages", "pages", "free pages, per-CPU lists aside", better="higher"),
     Column("free_blocks_order_9_up", "blocks", "order-9 blocks in free blocks of order >= 9"),
     Column("removable_bytes", "bytes", "of what is meant to be removed: blocks that could go"),
+    *(
+        Column(f"free_blocks_order_{order}", "blocks", "free blocks of this order")
+        for order in range(NR_ORDERS)
+    ),
+)
+MAP = (
+    TIME,
+    ZONE,
+    Column("start_pfn", "", "first page of the first cell"),
+    Column("cell_pages", "pages", "pages of a cell"),
+    Column("cells", "", "for each cell: type, how much in use, how much not movable", dtype="str"),
 )
 MOST_ERROR = 2000
 """Characters of what an exception says, which may be anything."""
@@ -185,7 +198,7 @@ def _texts(values: Sequence[Any]) -> pyarrow.Array:
 
     number_of = {text: number for number, text in enumerate(dict.fromkeys(values))}
     numbers = np.fromiter(map(number_of.__getitem__, values), np.int32, len(values))
-    texts = [csv_text(text).encode() for text in number_of]
+    texts = [_escaped(text).encode() for text in number_of]
     ends = np.cumsum([0, *map(len, texts)]).astype(np.int32)
     buffers = [None, pyarrow.py_buffer(ends), pyarrow.py_buffer(b"".join(texts))]
     distinct = pyarrow.Array.from_buffers(pyarrow.string(), len(texts), buffers)
@@ -198,6 +211,10 @@ def _texts(values: Sequence[Any]) -> pyarrow.Array:
 @lru_cache(4096)
 def csv_text(text: str) -> str:
     """Escape text for CSV: control characters, and what spreadsheets would compute."""
+    return _escaped(text)
+
+
+def _escaped(text: str) -> str:
     shown = visible(text)
     return f"'{shown}" if shown[:1] in tuple("=+-@") and not _NUMBER.fullmatch(shown) else shown
 
@@ -230,6 +247,7 @@ def declared(
         "hotplug": HOTPLUG,
         "vmstat": VMSTAT,
         "timeline": TIMELINE,
+        "map": MAP,
     }
     at = (Column(path, "", "value on this axis", dtype="str") for path in axes)
     return (POLICY, *at, SEED, *own[name])
@@ -287,8 +305,18 @@ def vmstat_table(finished: Finished) -> Table:
 
 def timeline_table(finished: Finished) -> Table:
     """One row for each zone at each sampled instant of each trial."""
-    rows = [(*key, *sample) for key, result in _keyed(finished) for sample in result.timeline]
+    rows = [
+        (*key, *sample[:-1], *sample.free_blocks)
+        for key, result in _keyed(finished)
+        for sample in result.timeline
+    ]
     return Table(declared("timeline", _axes(finished), {}), tuple(rows))
+
+
+def map_table(finished: Finished) -> Table:
+    """One row for each zone at each instant of the map, of each trial that keeps one."""
+    rows = [(*key, *sample) for key, result in _keyed(finished) for sample in result.map]
+    return Table(declared("map", _axes(finished), {}), tuple(rows))
 
 
 def _axes(finished: Finished) -> list[str]:

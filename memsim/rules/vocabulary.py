@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from memsim import plugins
 from memsim.rules.descriptions import descriptions
-from memsim.scenario import PolicySpec, ScenarioText, WorkloadSpec
+from memsim.scenario import PolicySpec, Record, ScenarioText, WorkloadSpec
 from memsim.scenario.event import Event
 from memsim.scenario.machine import Costs, Dimm, Machine, Node, Swap, Vm
 
@@ -52,7 +52,7 @@ def scenario_schema() -> dict[str, Any]:
     """Describe a whole scenario file, for editors."""
     schema = ScenarioText.model_json_schema()
     _describe(schema, ScenarioText)
-    for model in (Machine, Node, Dimm, Swap, Vm, Costs, Event, PolicySpec, WorkloadSpec):
+    for model in (Machine, Node, Dimm, Swap, Vm, Costs, Event, PolicySpec, WorkloadSpec, Record):
         _describe(schema["$defs"][model.__name__], model)
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "memsim scenario"

@@ -83,6 +83,13 @@ class WorkloadSpec(Model):
         return dict(self.model_extra or {})
 
 
+class Record(Model):
+    """What trials keep of their course, besides their tables."""
+
+    map: bool | None = None
+    """Whether they keep a map of memory at 51 instants; if not said, in scenarios without axes."""
+
+
 class ScenarioText(Model):
     """What a scenario file says."""
 
@@ -108,6 +115,8 @@ class ScenarioText(Model):
     """Paths, and the values to put there."""
     expect: tuple[Annotated[str, AfterValidator(_expectation)], ...] = ()
     """Statements about metrics that must hold."""
+    record: Record = Record()
+    """What trials keep of their course."""
 
     @property
     def expectations(self) -> tuple[Expectation, ...]:
@@ -178,6 +187,7 @@ class Scenario(ScenarioText):
             "events": [event.canonical for event in self.events],
             "duration": self.duration,
             "input files": self.inputs,
+            "record": self.record.canonical,
         }
         shared = {name: sha256(part) for name, part in common.items()}
         return {
@@ -293,6 +303,12 @@ class Trial:
     def profile(self) -> str:
         """The kernel under trial: the policy's, else the machine's."""
         return self.spec.profile or self.scenario.machine.profile
+
+    @property
+    def keeps_map(self) -> bool:
+        """Whether a map of its memory is kept."""
+        wanted = self.scenario.record.map
+        return not self.point if wanted is None else wanted
 
     @property
     def parts(self) -> dict[str, str]:

@@ -6,19 +6,16 @@ readers read.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memsim import plugins
 from memsim.errors import TrialError
-from memsim.kernels import layout as L
 from memsim.kernels.placement import OPT_GROUPING
-from memsim.memory.counting import removable_bytes
 from memsim.memory.migrating_2005 import Touches
 from memsim.memory.start import start
 from memsim.memory.waiting import take_waits
@@ -28,7 +25,6 @@ from memsim.mm import (
     FREE_FLAGS,
     OP_FREE,
     OP_TOUCH,
-    PAGEBLOCK_ORDER,
 )
 from memsim.scenario import Trial
 from memsim.schema import Migration, Outcome, Removal, Request, Stream, TrialRecord
@@ -51,23 +47,12 @@ from memsim.simulate.probes import (
     probes_of,
     tally,
 )
+from memsim.simulate.sampling import MapSample, Sample, Sampler
 
 BATCH_SIZE = 100_000
 FEW_EVENTS = 256
 SAMPLES = 100
 Progress = Callable[[float], None]
-
-
-class Sample(NamedTuple):
-    """A zone at one instant of the timeline."""
-
-    time_ns: int
-    zone: str
-    nr_free_pages: int
-    free_blocks_order_9_up: int
-    """Order-9 blocks that lie in free blocks of order 9 and above: one of order 10 is two."""
-    removable_bytes: int
-    """Of what is meant to be removed: in memory blocks without a page that could not go."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +66,7 @@ class TrialResult:
     """Zone (``node0 Normal``, empty: of the whole machine), name as in /proc/vmstat, value."""
     high_order: tuple[ProbeTally, ...] = ()
     timeline: tuple[Sample, ...] = ()
+    map: tuple[MapSample, ...] = ()
     oom: tuple[OomKill, ...] = ()
     migrations: tuple[Migration, ...] = ()
     removals: tuple[Removal, ...] = ()
@@ -152,7 +138,6 @@ class _Run:
             trial.spec.kernel,
             tables_of_trial(trial),
             scenario.directory,
-            trial.seed,
         )
         old = self.memory.setup.mechanism == "linux-2.6.14"
         types = getattr(plugins.model_of("policies", trial.spec.placement), "TYPES", ())
@@ -189,8 +174,9 @@ class _Run:
             self.agenda.next_ns,
             self._touches,
         )
-        self.samples = deque(self.duration_ns * k // samples for k in range(samples + 1) if samples)
-        self.timeline: list[Sample] = []
+        self.sampler = Sampler(
+            self.memory, self.duration_ns, samples, self.memory_block_order, trial.keeps_map
+        )
         self.events = 0
         self.at_once = FEW_EVENTS
 
@@ -236,7 +222,7 @@ class _Run:
         The end is that of the trial, or comes with the events of the instant ``stop_ns``.
         """
         end = self.duration_ns if stop_ns is None else min(stop_ns, self.duration_ns)
-        sample = self.samples[0] if self.samples else end
+        sample = self.sampler.due[0] if self.sampler.due else end
         happening = self.happenings.next_ns
         happens = happening is not None and happening <= sample
         instant = happening if happening is not None and happens else sample
@@ -250,8 +236,8 @@ class _Run:
         self.memory.advance(instant)
         if happens:
             self.happenings.happen()
-        elif self.samples:
-            self._sample(self.samples.popleft())
+        elif self.sampler.due:
+            self.sampler.look()
         else:
             return False
         return True
@@ -327,22 +313,6 @@ class _Run:
         self.agenda.done(events, self._run(events.part(0, 1)))
         self.oom.spare(self.oom.is_hopeless)
 
-    def _sample(self, time_ns: int) -> None:
-        for z, zone in enumerate(self.memory.setup.zones):
-            large = range(PAGEBLOCK_ORDER, self.memory.setup.max_page_order + 1)
-            nr_free = [self.memory.zone_field(z, L.Z_NR_FREE + order) for order in large]
-            self.timeline.append(
-                Sample(
-                    time_ns,
-                    f"node{zone.node} {zone.name}",
-                    self.memory.nr_free_pages(z),
-                    sum(n << k for k, n in enumerate(nr_free)),
-                    removable_bytes(
-                        self.memory.mem, self.memory.setup, zone, self.memory_block_order
-                    ),
-                )
-            )
-
     def result(self) -> TrialResult:
         """Measure what the trial has left behind."""
         self.happenings.end()
@@ -355,7 +325,8 @@ class _Run:
             metrics=measure_all(record),
             counters=tuple(counters),
             high_order=tuple(tally(record)),
-            timeline=tuple(self.timeline),
+            timeline=tuple(self.sampler.timeline),
+            map=tuple(self.sampler.map),
             oom=tuple(self.oom.kills),
             migrations=record.migrations,
             removals=record.removals,

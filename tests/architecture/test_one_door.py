@@ -16,8 +16,9 @@ DOORS = {
     "dask": ("memsim/execute/dask_cluster.py",),
     "scipy": ("memsim/statistics.py",),
     "psutil": ("memsim/execute/estimate.py",),
-    "altair": ("memsim/plots.py",),
-    "vl_convert": ("memsim/plots.py",),
+    "altair": ("memsim/plots/",),
+    "vl_convert": ("memsim/plots/",),
+    "jinja2": ("memsim/report/",),
     "pandas": (*PANDAS, "memsim/cli/"),
 }
 

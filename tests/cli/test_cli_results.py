@@ -114,7 +114,7 @@ def test_runs_that_cannot_be_read_are_listed_as_such(desk, tmp_path):
     states = {row["run"]: row["state"] for row in listed("small")}
     assert states.pop("far") == "unreadable: is a symbolic link out of results"
     assert states.pop("odd") == "unreadable: does not say which trials the run is to have"
-    assert states.pop(other.name) == ("unreadable: expected results of version 4, found version 1")
+    assert states.pop(other.name) == ("unreadable: expected results of version 5, found version 1")
     assert sorted(state.partition(":")[0] for state in states.values()) == [
         "unfinished", "unreadable",
     ]  # fmt: skip
@@ -156,7 +156,7 @@ def test_what_others_need_stays_when_a_run_goes(desk):
     going, staying = folder_of("1-2"), folder_of("2-3")
     needed = names(staying) | {t for t in trials() if t not in names(going)}
     text = memsim("rm", str(going), "--yes").stdout
-    assert "10 files" in text and "2 kept trials that no other run needs" in text
+    assert "11 files" in text and "2 kept trials that no other run needs" in text
     assert not going.exists() and staying.exists()
     assert trials() == needed
 
@@ -251,7 +251,7 @@ def test_stale_drafts_and_trials_of_other_versions_go(desk):
     (kept, *_) = store.iterdir()
     head, _, body = kept.read_bytes().partition(b"\n")
     other = store / f"{'b' * 64}.json"
-    other.write_bytes(head.replace(b'"schema_version":4', b'"schema_version":1') + b"\n" + body)
+    other.write_bytes(head.replace(b'"schema_version":5', b'"schema_version":1') + b"\n" + body)
     new, old = store / ".x.json.12.0123abcd", folder_of("1-2") / ".trials.csv.7.0123abcd"
     for draft in (new, old):
         draft.write_text("half")
@@ -275,6 +275,7 @@ def test_runs_are_merged_and_found(desk):
         "hotplug.csv",
         "vmstat.csv",
         "timeline.parquet",
+        "map.parquet",
     ):
         assert (found / name).read_bytes() == (whole.folder / name).read_bytes()
     assert "there already" in problem("merge", *parts, "--out", "merged")
@@ -290,7 +291,16 @@ def test_exported_tables_are_not_replaced_without_force(desk, form):
     said = memsim("export", "sweep", "--format", form, "--out", "tables").stdout
     assert said.split() == [
         f"tables/{t}.{form}"
-        for t in ("trials", "high_order", "oom", "migration", "hotplug", "vmstat", "timeline")
+        for t in (
+            "trials",
+            "high_order",
+            "oom",
+            "migration",
+            "hotplug",
+            "vmstat",
+            "timeline",
+            "map",
+        )
     ]
     args = (
         "export",
@@ -305,7 +315,7 @@ def test_exported_tables_are_not_replaced_without_force(desk, form):
     assert "is there already" in problem(*args)
     assert memsim(*args, "--force").stdout == f"tables/vmstat.{form}\n"
     lines = memsim("export", "sweep", "--format", form, "--out", "tables", code=2).stderr
-    assert lines.count("is there already") == 7
+    assert lines.count("is there already") == 8
 
 
 @pytest.mark.parametrize("place", [(), ("--table", "vmstat")])
@@ -339,7 +349,7 @@ for name in manifest["files"]:
 for form in read:
     for name, table in tables.items():
         other = read[form](f"{exported}/{name}.{form}")
-        if name in ("oom", "migration", "hotplug"):  # nothing happened: a heading, or no rows
+        if name in ("oom", "migration", "hotplug", "map"):  # a heading, or no rows
             assert len(other) == len(table) == 0, form
             continue
         assert list(other.columns) == list(table.columns), (form, name)
@@ -359,10 +369,8 @@ def test_plain_pandas_reads_runs_and_exports_without_memsim(desk, tmp_path):
     args = [sys.executable, "-W", "error", "-c", PLAIN, str(folder_of("1", "sweep")), "tables"]
     done = subprocess.run(args, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert (
-        done.stdout
-        == "['high_order', 'hotplug', 'migration', 'oom', 'timeline', 'trials', 'vmstat'] 4\n"
-    )
+    names = ["high_order", "hotplug", "map", "migration", "oom", "timeline", "trials", "vmstat"]
+    assert done.stdout == f"{names} 4\n"
 
 
 @pytest.mark.parametrize("scenario", ["small", "sweep"])

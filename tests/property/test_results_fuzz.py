@@ -22,7 +22,7 @@ from memsim.results.tables import TABLES
 AXES = "axes:\n  machine.vm.watermark_boost_factor: [0, 15000]\n"
 FILES = (
     "manifest.json", "scenario.json", "scenario.yaml", "trials.csv", "high_order.parquet",
-    "vmstat.parquet", "timeline.parquet", "oom.parquet", "migration.parquet",
+    "vmstat.parquet", "timeline.parquet", "map.parquet", "oom.parquet", "migration.parquet",
     "hotplug.parquet",
 )  # fmt: skip
 LEAVES = (

@@ -22,6 +22,7 @@ TABLES = (
     "vmstat.csv",
     "oom.csv",
     "timeline.parquet",
+    "map.parquet",
     "scenario.yaml",
 )
 

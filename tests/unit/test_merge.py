@@ -34,7 +34,7 @@ def joined(runs, out, text=SMALL, **options):
 def same_files(one, two):
     names = sorted(path.name for path in one.folder.iterdir())
     assert names == sorted(path.name for path in two.folder.iterdir())
-    assert len(names) == 10
+    assert len(names) == 11
     return all(
         (one.folder / name).read_bytes() == (two.folder / name).read_bytes()
         for name in names

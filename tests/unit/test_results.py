@@ -142,13 +142,13 @@ def test_the_scenario_stands_there_word_for_word(small_run):
 
 def test_time_and_host_stand_in_the_manifest_only(small_run):
     manifest = json.loads((small_run.folder / "manifest.json").read_text())
-    assert manifest["schema_version"] == 4
+    assert manifest["schema_version"] == 5
     assert manifest["seeds"] == [1, 2]
     assert [t["name"] for t in manifest["trials"]] == [t.name for t in small().trials()]
     host = manifest["host"]["name"]
     assert {"started", "wall_time_s"} <= set(manifest)
     others = [p for p in small_run.folder.iterdir() if p.is_file() and p.name != "manifest.json"]
-    assert len(others) == 9
+    assert len(others) == 10
     stamp = manifest["started"][:10]
     for path in others:
         content = path.read_bytes()
@@ -375,7 +375,7 @@ def test_the_manifest_is_the_last_file_that_others_see(copied, monkeypatch):
     monkeypatch.setattr("pathlib.Path.replace", watched)
     trials = [(trial, TrialResult("ok")) for trial in scenario.trials()]
     save(copied, scenario, trials, {"started": "", "wall_time_s": 0.0})
-    assert len(seen) == 10 and seen[-1][0] == "manifest.json"
+    assert len(seen) == 11 and seen[-1][0] == "manifest.json"
     assert not any(complete for _, complete in seen)
 
 

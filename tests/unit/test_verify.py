@@ -46,7 +46,7 @@ def test_a_run_is_identical_and_stays_untouched(folder, how):
     before = {path: path.stat().st_mtime_ns for path in folder.parent.parent.rglob("*")}
     found = verify(open_run(folder), how=how)
     files = [path for path in folder.iterdir() if path.name != "manifest.json"]
-    assert (found.trials, found.files, found.count, found.differences) == (4, 9, 0, ())
+    assert (found.trials, found.files, found.count, found.differences) == (4, 10, 0, ())
     assert found.bytes == sum(path.stat().st_size for path in files)
     assert {p: p.stat().st_mtime_ns for p in folder.parent.parent.rglob("*")} == before
     assert changes(open_run(folder)) == []
