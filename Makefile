@@ -44,7 +44,8 @@ bench: setup ## Measure speed and memory beside the C program, into results/benc
 history: setup ## Repeat the tests of 2005 with ten seeds and rewrite the tables in docs/history.md
 	@$(BIN)/python -m bench.history
 
-soak: setup ## Carry out 10^9 events under pressure; invariants, speed and memory at intervals
+soak: setup ## Carry out 10,000 moves and removals with faults, then 10^9 events under pressure
+	@$(BIN)/python -m bench.faults
 	@$(BIN)/python -m bench.soak
 
 sweep: setup ## Carry out 780 trials on every executor and compare the bytes of all tables

@@ -15,6 +15,7 @@ from memsim.memory.balancing import scan
 from memsim.memory.boot import boot
 from memsim.memory.contiguous import alloc_contig
 from memsim.memory.hotplug import offline
+from memsim.memory.hotplug_2005 import offline_2005
 from memsim.memory.migrating import Call
 from memsim.memory.migrating_2005 import migrate
 from memsim.memory.onlining import online
@@ -82,6 +83,7 @@ def entry_points() -> dict[str, Callable[[], object]]:
         "linux_2_6_14.isolate_lru_pages": lambda: migrate(old, none, 0),
         "linux_2_6_14.migrate_pages": lambda: migrate(old, np.zeros(1, np.int32), 0),
         "linux_2_6_14.end_migration": lambda: migrate(old, none, 0),
+        **_removals_2005(old),
     }
 
 
@@ -123,6 +125,17 @@ def _removals(memory: Memory) -> dict[str, Callable[[], object]]:
         **dict.fromkeys(
             (*whole, *taken), lambda: alloc_contig(memory, SECTION_PAGES, PAGEBLOCK_NR_PAGES)
         ),
+    }
+
+
+def _removals_2005(memory: Memory) -> dict[str, Callable[[], object]]:
+    """Give up a pageblock, then take it away."""
+    block = (MAX_ORDER_NR_PAGES, MAX_ORDER_NR_PAGES)
+    given_up = ("isolate_range", "undo_isolate_range")
+    gone = ("take_lru_pages", "migrate_range", "drain", "first_in_use", "offline_isolated_pages")
+    return {
+        **{f"linux_2_6_14.{name}": lambda: offline_2005(memory, *block, 0) for name in given_up},
+        **{f"linux_2_6_14.{name}": lambda: offline_2005(memory, *block) for name in gone},
     }
 
 

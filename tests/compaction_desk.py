@@ -61,8 +61,13 @@ def zone(start, end, marks=(0, 0, 0), node=0, zone_type=ZoneType.NORMAL, **more)
     return replace(setup, **more)
 
 
-def machine(zones, runs: Runs, pressure=None, zonelist=None, types=None, log=True) -> Memory:
-    """Build a Memory of one node; pages of users have handles from 0 on, ascending."""
+def machine(
+    zones, runs: Runs, pressure=None, zonelist=None, types=None, log=True, tables_2005=None
+) -> Memory:
+    """Build a Memory of one node; pages of users have handles from 0 on, ascending.
+
+    With ``tables_2005`` it has the mechanism of 2.6.14.
+    """
     order = zonelist or tuple(range(len(zones)))
     nodes = max(z.node for z in zones) + 1
     setup = MachineSetup(
@@ -70,8 +75,9 @@ def machine(zones, runs: Runs, pressure=None, zonelist=None, types=None, log=Tru
         zonelists=tuple(_zonelists(zones, order, node) for node in range(nodes)),
         cpu_node=tuple(range(nodes)),
         pressure=pressure or Pressure(compaction_proactiveness=0),
+        **({} if tables_2005 is None else {"mechanism": "linux-2.6.14", "pageblock_order": 10}),
     )
-    memory = Memory(setup, mobility.Policy().tables(LINUX_6_1))
+    memory = Memory(setup, tables_2005 or mobility.Policy().tables(LINUX_6_1))
     for block, kind in (types or {}).items():
         memory.mem.pageblocks[block] = kind
     state = memory.mem.state
@@ -93,7 +99,7 @@ def machine(zones, runs: Runs, pressure=None, zonelist=None, types=None, log=Tru
     for z, each in enumerate(zones):
         for start, end in each.pieces:
             for pfn, k in free_blocks(taken, start, end):
-                kind = int(memory.mem.pageblocks[pfn >> 9])
+                kind = int(memory.mem.pageblocks[pfn >> setup.pageblock_order])
                 memory.place_free(z, k, kind, np.array([pfn], np.int32))
     if log:
         memory.keep_log(1 << 14)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from memsim.cli import _completing
 from memsim.cli._plugins import plugin_option
 from memsim.errors import InputError, Problem, visible
+
+if TYPE_CHECKING:
+    from memsim.explain.capture import CaptureAnswer
 
 
 @click.command()
@@ -38,7 +42,7 @@ from memsim.errors import InputError, Problem, visible
     "--pin-rate",
     type=click.FloatRange(0, 1),
     metavar="P",
-    help="CAPTURE only: assume that each page of a user is pinned with this probability.",
+    help="Of copies of /proc: assume that each page of a user is pinned with this probability.",
 )
 @click.option("--format", "form", type=click.Choice(["markdown", "json"]), default="markdown")
 @plugin_option  # fmt: skip
@@ -64,10 +68,11 @@ def command(
     Of a CAPTURE, a folder of copies of /proc and /sys, it says what can be seen of each block: no
     obstacle, an obstacle and which pages that is, or that it is unknown. Pins are in no file, so
     how likely a block goes is said only with --pin-rate. Without --size, --node and --block it
-    speaks of all blocks.
+    speaks of all blocks. Of a SCENARIO that begins with a snapshot it says both.
     """
     from memsim.cli.warmup import compile_if_cold
     from memsim.explain import chosen_trial
+    from memsim.explain.capture import copies_of
     from memsim.explain.unplug import Asked, plan_unplug
     from memsim.explain.unplug_text import as_json, as_markdown
     from memsim.load import find_scenario, load_scenario
@@ -81,46 +86,44 @@ def command(
         except ValueError as error:
             raise InputError([Problem(option, 0, 0, str(error))]) from None
 
+    wanted = read("--size", parse_bytes, size)
     if Path(scenario).is_dir():
         if number > 1:
             raise click.UsageError("expected at most one of --size, --node and --block")
-        wanted = read("--size", parse_bytes, size)
-        _show(_of_capture(Path(scenario), wanted, node, block, pin_rate, form == "json"))
+        seen = _of_copies(Path(scenario), wanted, node, block, pin_rate)
+        _show(as_json(None, seen) if form == "json" else as_markdown(None, seen))
         return
-    if number != 1:
-        raise click.UsageError("expected one of --size, --node and --block")
-    if pin_rate is not None:
-        raise click.UsageError("--pin-rate is for a CAPTURE: a scenario says who pins what")
-    asked = Asked(
-        size=read("--size", parse_bytes, size),
-        node=node,
-        block=block,
-        at_ns=read("--at", parse_duration, at),
-        timeout_ns=read("--timeout", parse_duration, timeout) or 1,
-    )
     loaded = load_scenario(find_scenario(scenario), sets=sets)
-    trial = chosen_trial(loaded, policy, seed, points)
-    compile_if_cold()
-    plan = plan_unplug(trial, asked)
-    _show(as_json(plan) if form == "json" else as_markdown(plan))
+    copies = copies_of(loaded)
+    if number > 1 or (number == 0 and copies is None):
+        raise click.UsageError("expected one of --size, --node and --block")
+    if pin_rate is not None and copies is None:
+        raise click.UsageError("--pin-rate is for a CAPTURE: a scenario says who pins what")
+    answer = None if copies is None else _of_copies(copies, wanted, node, block, pin_rate)
+    plan = None
+    if number:
+        asked = Asked(
+            size=wanted,
+            node=node,
+            block=block,
+            at_ns=read("--at", parse_duration, at),
+            timeout_ns=read("--timeout", parse_duration, timeout) or 1,
+        )
+        trial = chosen_trial(loaded, policy, seed, points)
+        compile_if_cold()
+        plan = plan_unplug(trial, asked)
+    _show(as_json(plan, answer) if form == "json" else as_markdown(plan, answer))
 
 
 def _show(text: str) -> None:
     click.echo("\n".join(map(visible, text.split("\n"))))
 
 
-def _of_capture(
-    folder: Path,
-    size: int | None,
-    node: int | None,
-    block: int | None,
-    pin_rate: float | None,
-    as_json: bool,
-) -> str:
-    """Answer from a folder of copies."""
-    from memsim.explain import capture_text
+def _of_copies(
+    folder: Path, size: int | None, node: int | None, block: int | None, pin_rate: float | None
+) -> CaptureAnswer:
+    """Answer from a folder of copies of /proc and /sys."""
     from memsim.explain.capture import ask_capture
     from memsim.snapshot.observed import observe
 
-    answer = ask_capture(observe(folder), size=size, node=node, block=block, pin_rate=pin_rate)
-    return capture_text.as_json(answer) if as_json else capture_text.as_markdown(answer)
+    return ask_capture(observe(folder), size=size, node=node, block=block, pin_rate=pin_rate)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from memsim.errors import InputError, Problem
 from memsim.mm import PAGE_SIZE, ZONE_NAMES
-from memsim.snapshot.observed import Observed, ZoneSeen
+from memsim.scenario import Scenario
+from memsim.snapshot.observed import Observed, ZoneSeen, is_folder_of_copies
 from memsim.snapshot.room import with_room, zone_room
 from memsim.snapshot.scan import BlockScan, scan_block
 from memsim.snapshot.system import Block
@@ -36,6 +38,14 @@ class CaptureAnswer:
     def open_bytes(self) -> int:
         """What no obstacle is seen in."""
         return self.block_bytes * sum(scan.answer == ANSWERS[0] for scan in self.blocks)
+
+
+def copies_of(scenario: Scenario) -> Path | None:
+    """Return the folder of copies of /proc that a scenario begins with; None if it does not."""
+    if scenario.machine.from_ is None:
+        return None
+    folder = Path(scenario.directory, scenario.machine.from_)
+    return folder if is_folder_of_copies(folder) else None
 
 
 def ask_capture(

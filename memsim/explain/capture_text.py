@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 
@@ -18,18 +17,18 @@ LIMITS = (
 )
 
 
-def as_json(answer: CaptureAnswer) -> str:
-    """Write everything as one JSON object; sizes in bytes, counts in pages."""
+def as_data(answer: CaptureAnswer) -> dict[str, object]:
+    """Return everything as plain data; sizes in bytes, counts in pages."""
     data = asdict(answer)
     for block, scan in zip(data["blocks"], answer.blocks, strict=True):
         block["zone"] = scan.zone
         del block["span"]
         if answer.pin_rate is not None:
             block["goes_ratio"] = scan.chance(answer.pin_rate)
-    return json.dumps({**data, "open_bytes": answer.open_bytes}, indent=2)
+    return {**data, "open_bytes": answer.open_bytes}
 
 
-def as_markdown(answer: CaptureAnswer) -> str:
+def as_lines(answer: CaptureAnswer) -> list[str]:
     """Write a line for each block, what stands in the way, and what cannot be seen."""
     seen = sum(scan.answer == "no obstacle seen" for scan in answer.blocks)
     unknown = sum(scan.answer == "unknown" for scan in answer.blocks)
@@ -50,7 +49,7 @@ def as_markdown(answer: CaptureAnswer) -> str:
     ):
         if sentences:
             lines += ["", f"## {title}", "", *(f"- {sentence}" for sentence in sentences)]
-    return "\n".join(lines)
+    return lines
 
 
 def _table(answer: CaptureAnswer) -> Iterator[str]:
@@ -61,7 +60,8 @@ def _table(answer: CaptureAnswer) -> Iterator[str]:
     yield f"| --: | --- | --- | --- |{' --: |' * (len(titles) - 4)}"
     for scan in answer.blocks:
         counts = (scan.to_move, scan.free, scan.unknown, scan.marked)
-        cells = [str(scan.number), scan.zone, scan.answer, scan.why, *(f"{n:,}" for n in counts)]
+        shown = [""] * 4 if scan.answer == "unknown" else [f"{n:,}" for n in counts]
+        cells = [str(scan.number), scan.zone, scan.answer, scan.why, *shown]
         if answer.pin_rate is not None:
             chance = scan.chance(answer.pin_rate)
             cells.append("" if chance is None else f"{100 * chance:.1f} %")

@@ -160,6 +160,7 @@ def _booted(trial: Trial) -> Any:
         trial.spec.kernel,
         tables_of_trial(trial),
         scenario.directory,
+        trial.seed,
     )
     return memory.setup.zones
 

@@ -11,6 +11,7 @@ from memsim.explain.changes import Change, candidates, changed, tried
 from memsim.explain.removals import BlockView, views
 from memsim.memory import Memory, hotplug
 from memsim.memory.counting import obstacles_and_pages
+from memsim.memory.hotplug_2005 import offline_2005
 from memsim.mm import PAGE_SIZE
 from memsim.scenario import Trial
 from memsim.schema import Removal
@@ -112,7 +113,9 @@ def _take(
         if gone * pages * PAGE_SIZE >= wanted:
             return
         start, count = hotplug.block_range(number, pages)
-        outcome = hotplug.offline(memory, start, count, asked.timeout_ns)
+        old = memory.setup.mechanism == "linux-2.6.14"
+        offline = offline_2005 if old else hotplug.offline
+        outcome = offline(memory, start, count, asked.timeout_ns)
         gone += outcome.removed
         yield Removed(row_of(memory, "unplug", number, outcome), outcome)
 

@@ -64,7 +64,7 @@ def why_unmovable(m: Mem, z: int, pfn: int) -> tuple[int, int]:
     if not state & (PAGE_ALLOCATED | PAGE_PCP):
         return NONE, 1
     pages = 1 << held_order(state)
-    if zone_get(m, z, Z_TYPE) == ZONE_MOVABLE or state & PAGE_PCP:
+    if state & PAGE_PCP or (zone_get(m, z, Z_TYPE) == ZONE_MOVABLE and not m.lru_per_zone):
         return NONE, pages
     if state & PAGE_LRU_PENDING:
         return LRU_BATCH, pages

@@ -18,6 +18,7 @@ from memsim.kernels.layout import (
     ORDER_MASK,
     P_COUNT,
     P_FREE_FACTOR,
+    PAGE_ISOLATED,
     PAGE_LRU,
     PAGE_LRU_PENDING,
     PAGE_PCP,
@@ -152,7 +153,7 @@ def free_run(m: Mem, b: Batch, i: int, stop: int) -> int:
             break
         blocktype = pageblock_type(m, pfn)
         state = int(m.state[pfn])
-        if state & (ORDER_MASK | PAGE_LRU_PENDING) or blocktype == ISOLATE:
+        if state & (ORDER_MASK | PAGE_LRU_PENDING | PAGE_ISOLATED) or blocktype == ISOLATE:
             break
         if state & (PAGE_LRU | PAGE_SLAB):
             lru_del(m, pfn)

@@ -89,7 +89,7 @@ class _Emptying:
         for attempt in range(MAX_TRIES):
             if len(pages) and attempt:
                 self.memory.advance(self.now)
-                migration.isolate_pages(self.memory.mem, pages, np.zeros(len(pages), np.uint8))
+                pages = self._isolate_again(pages)
             n = int(kernels.reclaim_clean_pages(self.memory.mem, self.cpu, pages, len(pages)))
             self.dropped += len(pages) - n
             codes, result = self._migrate(pages[:n])
@@ -101,6 +101,12 @@ class _Emptying:
             if len(pages) == 0:
                 return 0
         return -errno.EBUSY
+
+    def _isolate_again(self, pages: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Take pages off their lists once more; return those that nobody has freed meanwhile."""
+        taken = np.zeros(len(pages), np.uint8)
+        migration.isolate_pages(self.memory.mem, pages, taken)
+        return pages[taken != 0].copy()
 
     def _migrate(self, pages: NDArray[np.int32]) -> tuple[NDArray[np.int32], int]:
         codes, tries = np.zeros(len(pages), np.int32), np.zeros(len(pages), np.int32)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ from memsim.memory.obstacles import (
 from memsim.memory.requests import request_row
 from memsim.memory.resizing import nodes_with_memory, shrink_zone
 from memsim.memory.setup import NO_ZONE
-from memsim.memory.standstill import Standing, look, passes_until, repeat, stands_still
+from memsim.memory.standstill import Repetition, look
 from memsim.mm import (
     MAX_PAGE_ORDER,
     PAGEBLOCK_NR_PAGES,
@@ -60,7 +61,8 @@ class OfflineOutcome:
     zone: int
     """-1 if the range is not one zone's."""
     errno: int
-    """0, or negative: -EINVAL, -EBUSY (found when isolating), -EINTR (signal or timeout)."""
+    """0, or negative: -EINVAL, -EBUSY (found when isolating), -EINTR (signal or timeout); in 2007
+    -EAGAIN (timeout), -EINTR (signal), and -EBUSY or -ENOMEM once too many passes ended so."""
     reason: Reason
     obstacles: tuple[Obstacle, ...] = ()
     """Every such page of the range: first what could not be moved, then what never can."""
@@ -148,10 +150,50 @@ def offline_node(
     )
 
 
+class Beginning(NamedTuple):
+    """How things stood when an attempt began."""
+
+    now: int
+    free: tuple[int, ...]
+    counted: tuple[int, ...]
+
+
+def beginning(memory: Memory) -> Beginning:
+    """Note how things stand."""
+    return Beginning(memory.now, free_of_nodes(memory), _counted(memory))
+
+
+def _counted(memory: Memory) -> tuple[int, ...]:
+    vmstat = memory.vmstat()
+    return tuple(vmstat[name] for name in COUNTED)
+
+
+def outcome_of(memory: Memory, began: Beginning, **what: Any) -> OfflineOutcome:
+    """Say what became of an attempt, with what its end says of free pages and counters."""
+    success, fail = np.subtract(_counted(memory), began.counted).tolist()
+    obstacles = what.get("obstacles", ())
+    page = what.pop("page", -1)
+    return OfflineOutcome(
+        **what,
+        page=obstacles[0].pfn if page < 0 and obstacles else page,
+        pages_migrated=success,
+        began_ns=began.now,
+        free_before=began.free,
+        free_after=free_of_nodes(memory),
+        pgmigrate_success=success,
+        pgmigrate_fail=fail,
+    )
+
+
 def refusal(memory: Memory, start: int, nr_pages: int) -> tuple[Reason, int]:
-    """Say why a range cannot even be tried, and of which zone it is (-1: of no single one)."""
+    """Say why a range cannot even be tried, and of which zone it is (-1: of no single one).
+
+    In 2007 pageblocks will do, where 6.1 wants a range to end at a section.
+    """
     end = start + nr_pages
-    if nr_pages <= 0 or start < 0 or start % PAGEBLOCK_NR_PAGES or end % SECTION_PAGES:
+    pageblock = 1 << memory.setup.pageblock_order
+    section = SECTION_PAGES if memory.setup.mechanism == "linux-6.1" else pageblock
+    if nr_pages <= 0 or start < 0 or start % pageblock or end % section:
         return Reason.UNALIGNED, -1
     zones = np.unique(memory.mem.zone_of[start >> MAX_PAGE_ORDER : end >> MAX_PAGE_ORDER])
     if any(s < end and start < e for s, e, _ in memory.setup.offline):
@@ -183,17 +225,17 @@ class Offlining:
     ) -> None:
         self.memory, self.cpu = memory, cpu
         self.start, self.end = start_pfn, start_pfn + nr_pages
-        self.now = self.began = memory.now
-        self.stops_at = self.began + timeout_ns
+        self.began = beginning(memory)
+        self.now = memory.now
+        self.stops_at = self.now + timeout_ns
         if signal_at is not None:
             self.stops_at = min(self.stops_at, signal_at)
         self.tries = 0
-        self.free_before = free_of_nodes(memory)
-        self.counted_before = self._counted()
         self.zone = -1
         self.listed = self.result = 0
         self.isolated = False
-        self.page = self.stood_still = -1
+        self.page = -1
+        self.repetition = Repetition(memory)
         self.at = self.start
         self.split: list[tuple[int, int]] = []
 
@@ -209,24 +251,17 @@ class Offlining:
             return self._give_up()
         before, began = look(self.memory), self.now
         if self._pass():
-            self.tries += 1
-            self._repeat(before, self.now - began, min(until, self.stops_at))
+            took = self.now - began
+            still = self._moved() == 0
+            more = self.repetition.passes(before, took, self.now, min(until, self.stops_at), still)
+            self.tries += 1 + more
+            self.now += more * took
             return None
         self.listed = self.result = 0
         self.at = self.start
         if kernels.first_not_free(self.memory.mem, self.start, self.end) == self.end:
             return self._finish()
         return None
-
-    def _repeat(self, before: Standing, took_ns: int, until: int) -> None:
-        after = look(self.memory)
-        still = self._moved() == 0 and stands_still(before, after)
-        if still and self.stood_still == took_ns:
-            passes = passes_until(self.memory, self.now, until, took_ns)
-            repeat(self.memory, before, after, passes)
-            self.tries += passes
-            self.now += passes * took_ns
-        self.stood_still = took_ns if still else -1
 
     def _begin(self) -> OfflineOutcome | None:
         reason, self.zone = refusal(self.memory, self.start, self.end - self.start)
@@ -320,7 +355,7 @@ class Offlining:
             reason = Reason.NO_MEMORY
         kernels.undo_offline(memory.mem, memory.tables, self.zone, self.cpu, self.start, self.end)
         self._enable_pcp()
-        return self._outcome(-errno.EINTR, reason, obstacles, left=self.listed - self._moved())
+        return self._outcome(-errno.EINTR, reason, obstacles, left=self._left())
 
     @property
     def _pageblocks(self) -> slice:
@@ -329,36 +364,29 @@ class Offlining:
     def _moved(self) -> int:
         return int(np.count_nonzero(self.codes[: self.listed] == 0))
 
+    def _left(self) -> int:
+        """Count the pages that stayed and that nobody has freed since."""
+        stayed = self.pages[: self.listed][self.codes[: self.listed] != 0]
+        return int(np.count_nonzero(self.memory.mem.state[stayed] & L.PAGE_ALLOCATED))
+
     def _unmovable(self) -> tuple[Obstacle, ...]:
         return unmovable_pages(self.memory, self.zone, self.start, self.end)
-
-    def _counted(self) -> tuple[int, ...]:
-        vmstat = self.memory.vmstat()
-        return tuple(vmstat[name] for name in COUNTED)
 
     def _outcome(
         self, code: int, reason: Reason, obstacles: tuple[Obstacle, ...] = (), left: int = 0
     ) -> OfflineOutcome:
-        counted = [
-            after - before
-            for before, after in zip(self.counted_before, self._counted(), strict=True)
-        ]
-        return OfflineOutcome(
+        return outcome_of(
+            self.memory,
+            self.began,
             start_pfn=self.start,
             nr_pages=self.end - self.start,
             zone=self.zone,
             errno=code,
             reason=reason,
             obstacles=obstacles,
-            page=obstacles[0].pfn if self.page < 0 and obstacles else self.page,
-            pages_migrated=counted[0],
+            page=self.page,
             pages_left=left,
             tries=self.tries,
-            began_ns=self.began,
             ended_ns=self.now,
-            free_before=self.free_before,
-            free_after=free_of_nodes(self.memory),
-            pgmigrate_success=counted[0],
-            pgmigrate_fail=counted[1],
             split=tuple(self.split),
         )

@@ -215,24 +215,18 @@ def migrate(
     nodes = np.broadcast_to(np.asarray(to_nodes, np.int32), handles.shape).copy()
     wanted = list(dict.fromkeys(np.atleast_1d(to_nodes).tolist()))
     number, why = _refusal(memory, wanted, mode)
-    pressure = memory.setup.pressure or Pressure()
     call = M.Migration(
         **_columns(len(handles)),
         **_meanwhile(handles, touches, disturbances, watch),
-        code=_CODES[code],
-        target_full=_FULL[target_full],
-        cpu=cpu,
+        **_terms(memory, code, target_full, cpu),
         deadline=FOREVER if budget_ns is None else memory.now + budget_ns,
-        copy_ns=pressure.page_copy_ns,
-        bookkeeping_ns=pressure.migrate_ns - pressure.page_copy_ns,
-        flush_ns=_flush_ns(memory),
     )
     elapsed = 0
     if number == 0:
         kernels.isolate_lru_pages(memory.mem, memory.tables, call, handles, nodes, int(move_all))
         sources = _nodes_of(memory, call.pages[call.pages >= 0])
         for node in _emptied_first(memory, wanted, nodes, call.pages):
-            target = _target(memory, node, target_full, sources)
+            target = target_of(memory, node, target_full, sources)
             elapsed = kernels.migrate_pages(
                 memory.mem, memory.tables, call, target, nodes, node, int(mode == "direct"), elapsed
             )
@@ -255,6 +249,17 @@ def migrate(
     )
 
 
+def undisturbed_call(memory: Memory, pages: int, cpu: int) -> M.Migration:
+    """Return a call of 2.6.16's code for so many pages, wherever to, at which nobody looks on."""
+    nobody = np.zeros(0, np.int32)
+    return M.Migration(
+        **_columns(pages),
+        **_meanwhile(nobody, NO_TOUCHES, (), -1),
+        **_terms(memory, "linux-2.6.16", "other_node", cpu),
+        deadline=FOREVER,
+    )
+
+
 def likely_ns(memory: Memory, pages: int) -> int:
     """Return a time in which a call for so many pages is likely to end: each is written once."""
     p = memory.setup.pressure or Pressure()
@@ -267,6 +272,18 @@ def _flush_ns(memory: Memory) -> int:
     pressure = memory.setup.pressure or Pressure()
     others = len(memory.setup.cpu_node) - 1
     return pressure.tlb_flush_ns + pressure.tlb_flush_per_cpu_ns * others
+
+
+def _terms(memory: Memory, code: Code, target_full: TargetFull, cpu: int) -> dict[str, Any]:
+    pressure = memory.setup.pressure or Pressure()
+    return {
+        "code": _CODES[code],
+        "target_full": _FULL[target_full],
+        "cpu": cpu,
+        "copy_ns": pressure.page_copy_ns,
+        "bookkeeping_ns": pressure.migrate_ns - pressure.page_copy_ns,
+        "flush_ns": _flush_ns(memory),
+    }
 
 
 def _columns(n: int) -> dict[str, Any]:
@@ -356,7 +373,7 @@ def _refusal(memory: Memory, wanted: Sequence[int], mode: Mode) -> tuple[int, st
     return 0, ""
 
 
-def _target(
+def target_of(
     memory: Memory, node: int, target_full: TargetFull, sources: set[int]
 ) -> NDArray[np.int64]:
     """Say where pages to move to come from: type, highest zone, flags, zonelist, nodes."""

@@ -74,6 +74,11 @@ def dirty_background(setup: MachineSetup) -> int:
     return sum(zone.managed for zone in setup.zones) * DIRTY_BACKGROUND_RATIO // 100
 
 
+def total_memory(setup: MachineSetup) -> int:
+    """Return the pages above the high marks of all zones, the whole that 2.6.14 takes shares of."""
+    return sum(max(0, z.present - z.watermark[Wmark.HIGH]) for z in setup.zones)
+
+
 def _dirtied_capacity(setup: MachineSetup) -> int:
     """Return a power of two: room for every page of a machine that is not too large for that."""
     managed = sum(zone.managed for zone in setup.zones)
@@ -112,7 +117,7 @@ def _system_row(setup: MachineSetup, first_look: int) -> NDArray[np.int64]:
     managed = sum(zone.managed for zone in setup.zones)
     row[S.S_DIRTY_BACKGROUND] = dirty_background(setup)
     row[S.S_OOM_MAY_KILL] = 1
-    row[S.S_TOTAL_MEMORY] = sum(max(0, z.present - z.watermark[Wmark.HIGH]) for z in setup.zones)
+    row[S.S_TOTAL_MEMORY] = total_memory(setup)
     row[S.S_PAGE_CLUSTER] = 8 if managed >= PAGE_CLUSTER_FROM else 4
     row[S.S_WRITEBACK_CAPACITY] = WRITEBACK_CAPACITY
     for field, value in (

@@ -26,13 +26,18 @@ def shrink_zone(memory: Memory, z: int, start: int, end: int) -> None:
 
     Source: adjust_managed_page_count, remove_pfn_range_from_zone (spec 9.2 steps 8-10).
     """
+    take_out(memory, z, start, end)
+    resize_zones(memory)
+
+
+def take_out(memory: Memory, z: int, start: int, end: int) -> None:
+    """Take [start, end), which is on no list, out of a zone; nothing else changes."""
     zone = memory.setup.zones[z]
     left = subtract(zone.pieces, [(start, end)])
     _change(memory, z, zone, left, start - end)
     memory.mem.zone_of[start >> MAX_PAGE_ORDER : end >> MAX_PAGE_ORDER] = NO_ZONE
     offline = sorted([*memory.setup.offline, (start, end, zone.node)])
     memory.setup = replace(memory.setup, offline=tuple(offline))
-    resize_zones(memory)
 
 
 def grow_zone(memory: Memory, z: int, start: int, end: int) -> None:

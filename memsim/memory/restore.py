@@ -79,11 +79,14 @@ def _capture_setup(
 ) -> MachineSetup:
     cpus = max(pcp.cpu for zone in state.zones for pcp in zone.pcp) + 1
     nodes = max(zone.node for zone in state.zones) + 1
-    cpu_node = tuple(min(cpu * nodes // cpus, nodes - 1) for cpu in range(cpus))
+    cpu_node = state.cpu_node[:cpus]
+    if len(cpu_node) < cpus or max(cpu_node) >= nodes:
+        cpu_node = tuple(min(cpu * nodes // cpus, nodes - 1) for cpu in range(cpus))
     kinds = [(zone.node, zone.zone_type) for zone in state.zones]
-    distances = [
-        [LOCAL_DISTANCE if a == b else REMOTE_DISTANCE for b in range(nodes)] for a in range(nodes)
-    ]
+    distances = [list(row) for row in state.distances]
+    if len(distances) != nodes:
+        same, other = LOCAL_DISTANCE, REMOTE_DISTANCE
+        distances = [[same if a == b else other for b in range(nodes)] for a in range(nodes)]
     rules = _size_rules(state, distances, [cpu_node.count(node) for node in range(nodes)])
     return MachineSetup(
         zones=tuple(_capture_zone(z, kinds, nodes, cpus, boost_factor) for z in state.zones),

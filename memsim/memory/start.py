@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from memsim.errors import InputError, Problem
 from memsim.kernels.placement import PolicyTables
 from memsim.memory import Memory
@@ -13,11 +15,17 @@ from memsim.memory.boot_2005 import boot_2005
 from memsim.memory.pressure import pressure_arrays, pressure_of
 from memsim.memory.restore import restore
 from memsim.memory.setup import Pressure
+from memsim.memory.undetermined import draw_undetermined
 from memsim.policies import Kernel, kernel_with
 from memsim.profiles import PROFILES
 from memsim.scenario.cmdline import Cmdline
 from memsim.scenario.machine import Machine
+from memsim.snapshot.observed import is_folder_of_copies, observe
+from memsim.snapshot.state import draw_state
 from memsim.traces.capture import find_state, read_snapshot
+
+SNAPSHOT_KEY = (1,)
+"""Sets what is drawn of a snapshot apart from the streams of workloads."""
 
 
 def kernel_of(machine: Machine, profile: str) -> Kernel:
@@ -26,15 +34,24 @@ def kernel_of(machine: Machine, profile: str) -> Kernel:
 
 
 def start(
-    machine: Machine, profile: str, cmdline: Cmdline, tables: PolicyTables, directory: str
+    machine: Machine,
+    profile: str,
+    cmdline: Cmdline,
+    tables: PolicyTables,
+    directory: str,
+    seed: int = 0,
 ) -> Memory:
-    """Build the memory that a scenario begins with: a booted machine's, or a capture's.
+    """Build the memory that a scenario begins with: a booted machine's, a capture's, a snapshot's.
 
     It reclaims, swaps and compacts. ``profile`` is the kernel under trial; ``directory`` is what
-    ``machine.from_`` is relative to. Raises InputError for a machine that cannot boot and for a
-    folder without a start state.
+    ``machine.from_`` is relative to; what a snapshot does not tell is drawn from ``seed``. Raises
+    InputError for a machine that cannot boot and for a folder without a start state.
     """
-    memory = _at_rest(machine, profile, cmdline, tables, directory)
+    if machine.from_ is None:
+        memory = _booted(machine, profile, cmdline, tables)
+    else:
+        folder = Path(directory, machine.from_)
+        memory = _taken_over(folder, tables, machine.vm.watermark_boost_factor, seed)
     if machine.nodes:
         memory.setup = replace(memory.setup, distances=machine.distance_matrix)
     put_under_pressure(memory, replace(pressure_of(machine), lumpy=PROFILES[profile].lumpy))
@@ -53,15 +70,23 @@ def put_under_pressure(memory: Memory, pressure: Pressure) -> None:
     )
 
 
-def _at_rest(
-    machine: Machine, profile: str, cmdline: Cmdline, tables: PolicyTables, directory: str
-) -> Memory:
-    if machine.from_ is None:
-        if PROFILES[profile].mechanism == "linux-6.1":
-            return boot(machine, cmdline, tables)
-        return boot_2005(machine, PROFILES[profile], cmdline, tables)
-    folder = Path(directory, machine.from_)
-    if find_state(folder, "start") is None:
-        raise InputError([Problem(str(folder), 0, 0, "has no start/state.txt, plain or gzip")])
-    state, pages = read_snapshot(folder / "start")
-    return restore(state, tables, machine.vm.watermark_boost_factor, pages=pages)
+def _booted(machine: Machine, profile: str, cmdline: Cmdline, tables: PolicyTables) -> Memory:
+    if PROFILES[profile].mechanism == "linux-6.1":
+        return boot(machine, cmdline, tables)
+    return boot_2005(machine, PROFILES[profile], cmdline, tables)
+
+
+def _taken_over(folder: Path, tables: PolicyTables, boost_factor: int, seed: int) -> Memory:
+    """Build the memory that a capture's start state shows, or that copies of /proc allow."""
+    if find_state(folder, "start") is not None:
+        state, pages = read_snapshot(folder / "start")
+        return restore(state, tables, boost_factor, pages=pages)
+    if not is_folder_of_copies(folder):
+        message = "has no start/state.txt, plain or gzip, and no copies of /proc"
+        hint = "memsim snapshot makes a folder of copies"
+        raise InputError([Problem(str(folder), 0, 0, message, hint)])
+    chance = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=SNAPSHOT_KEY))
+    drawn = draw_state(observe(folder), chance).snapshot
+    memory = restore(drawn.state, tables, boost_factor, pages=drawn.pages)
+    draw_undetermined(memory, drawn, chance)
+    return memory

@@ -17,7 +17,6 @@ SINCE = {
     "compact_memory": "it came with Linux 2.6.35",
     "move_pages": "move_pages came with Linux 2.6.18",
     "mbind": "mbind with MPOL_MF_MOVE came with Linux 2.6.16",
-    "offline": "memory hot-remove came with Linux 2.6.24",
     "online": "memory hot-remove came with Linux 2.6.24",
     "virtio_mem": "virtio-mem came with Linux 5.8",
     "cma_alloc": "CMA came with Linux 3.5",

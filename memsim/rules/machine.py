@@ -26,7 +26,7 @@ MAX_CPU = 8191
 def machine_findings(machine: Machine) -> Iterator[Finding]:
     """Say why a machine cannot be; nothing if it can."""
     if machine.from_ is not None:
-        for key in ("nodes", "block_size", "distances", "arch", "max_order", "max_ram_below_4g"):
+        for key in ("nodes", "distances", "arch", "max_order", "max_ram_below_4g"):
             if key in machine.model_fields_set:
                 message = f'"{key}" is what the capture says'
                 yield Finding(("machine", key), message, 'leave it out beside "from"', True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 ENGINE = (
     "bootup", "errors", "kernels", "memory", "metrics", "mm", "mm_init", "plugins", "policies",
-    "profiles", "scenario", "schema", "simulate", "traces", "units", "workloads",
+    "profiles", "scenario", "schema", "simulate", "snapshot", "traces", "units", "workloads",
 )  # fmt: skip
 """The modules that ``simulate`` stands on: a change elsewhere leaves results as they are."""
 

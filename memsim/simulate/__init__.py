@@ -138,6 +138,7 @@ class _Run:
             trial.spec.kernel,
             tables_of_trial(trial),
             scenario.directory,
+            trial.seed,
         )
         old = self.memory.setup.mechanism == "linux-2.6.14"
         types = getattr(plugins.model_of("policies", trial.spec.placement), "TYPES", ())

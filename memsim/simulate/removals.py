@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from memsim.memory import Memory, hotplug
 from memsim.memory.hotplug import OfflineOutcome, Offlining
+from memsim.memory.hotplug_2005 import Offlining2005
 from memsim.mm import MAX_PAGE_ORDER, PAGE_SIZE
 from memsim.scenario.event import Event
 from memsim.schema import Removal
@@ -28,7 +29,7 @@ class Removals:
         self.block_pages = block_size // PAGE_SIZE
         self.done: list[Removed] = []
         self._waiting: deque[tuple[str, int, int]] = deque()
-        self._attempt: Offlining | None = None
+        self._attempt: Offlining | Offlining2005 | None = None
         self._current = ("", 0, 0)
 
     def begin(self, event: Event, name: str) -> None:
@@ -80,7 +81,9 @@ class Removals:
     def _start(self) -> None:
         _, block, timeout = self._current
         start, pages = hotplug.block_range(block, self.block_pages)
-        self._attempt = Offlining(self.memory, start, pages, timeout)
+        old = self.memory.setup.mechanism == "linux-2.6.14"
+        begin = Offlining2005 if old else Offlining
+        self._attempt = begin(self.memory, start, pages, timeout)
 
     def _end(self, outcome: OfflineOutcome) -> None:
         name, block, _ = self._current

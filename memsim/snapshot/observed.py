@@ -57,6 +57,8 @@ class ZoneSeen:
     pcps: tuple[PcpCounts, ...]
     users: tuple[int, ...]
     """By USERS."""
+    counted_free: int
+    """nr_free_pages; what CPUs have not yet told it is up to a few hundred pages."""
     free: NDArray[np.int64]
     """(11,) free blocks by order."""
     free_of_type: NDArray[np.int64] | None
@@ -190,6 +192,7 @@ def _zone(
         protection=text.protection[:MAX_NR_ZONES],
         pcps=tuple(text.pcps),
         users=tuple(values.get(name, 0) for name in USERS),
+        counted_free=values["free"],
         free=free,
         free_of_type=None,
         pageblocks=None if types is None else types.blocks,

@@ -106,7 +106,7 @@ def scan_block(
     count = int(np.count_nonzero(unknown))
     if span.zone_type != ZoneType.MOVABLE:
         found += tuple(_in_use(unknown, start, mapped, most_cached))
-    user = _of_users(mine)
+    user = of_users(mine)
     marks = kpf.ANON | kpf.REFERENCED | kpf.ACTIVE | kpf.UNEVICTABLE
     return BlockScan(
         number=number,
@@ -121,7 +121,8 @@ def scan_block(
     )
 
 
-def _of_users(flags: NDArray[np.uint64]) -> NDArray[np.bool_]:
+def of_users(flags: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Say which pages (n,) by their flags belong to processes, files or huge pages."""
     of_kernel = kpf.RESERVED | kpf.BUDDY | kpf.SLAB | kpf.PGTABLE
     found: NDArray[np.bool_] = (flags & USER != 0) & (flags & of_kernel == 0)
     return found
@@ -133,7 +134,7 @@ def _obstacles(flags: NDArray[np.uint64], start: int, zone_type: ZoneType) -> It
     yield from _named("reserved", reserved, start)
     if zone_type == ZoneType.MOVABLE:
         return
-    rest = ~reserved & ~_of_users(flags) & (flags & (kpf.BUDDY | OTHER_MOVABLE) == 0)
+    rest = ~reserved & ~of_users(flags) & (flags & (kpf.BUDDY | OTHER_MOVABLE) == 0)
     for kind, mask in OF_KERNEL.items():
         here = rest & (flags & mask != 0)
         yield from _named(kind, here, start)

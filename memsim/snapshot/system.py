@@ -50,8 +50,8 @@ def read_system(copies: Copies) -> System:
 
 
 def _block_pages(copies: Copies) -> int:
-    paths = [*copies.system("memory/block_size_bytes"), copies.folder / "block_size_bytes.txt"]
-    for path in paths:
+    copy = copies.find("block_size_bytes")
+    for path in (*copies.system("memory/block_size_bytes"), *([copy] if copy else [])):
         if text := copies.word(path):
             found = _HEX.fullmatch(text)
             size = int(found[1], 16) if found else 0

@@ -89,3 +89,7 @@ class CaptureState:
     nr_pcp_lists: int
     migrate_types: int
     """The kernel's MIGRATE_TYPES: 5 without CMA, 6 with it."""
+    cpu_node: tuple[int, ...] = ()
+    """The node of each CPU; empty where the capture does not say it."""
+    distances: tuple[tuple[int, ...], ...] = ()
+    """Between nodes; empty where the capture does not say it."""

@@ -303,6 +303,7 @@ def test_warmup_calls_every_entry_point():
     )
     from memsim.kernels.linux_2_6_14 import batch as old_batch
     from memsim.kernels.linux_2_6_14 import boot as old_boot
+    from memsim.kernels.linux_2_6_14 import memory_hotplug as old_hotplug
     from memsim.kernels.linux_2_6_14 import migrate_pages as old_migration
     from memsim.warmup import entry_points
 
@@ -312,7 +313,7 @@ def test_warmup_calls_every_entry_point():
     new = (batch, boot, census, contig_range, kcompactd, memory_hotplug, migration, numa_balancing)
     defined = {
         value.__module__.removeprefix("memsim.kernels.").rpartition(".")[0] + "." * old + name
-        for old, modules in enumerate([new, (old_batch, old_boot, old_migration)])
+        for old, modules in enumerate([new, (old_batch, old_boot, old_hotplug, old_migration)])
         for module in modules
         for name, value in vars(module).items()
         if getattr(value, "signatures", None) and value.targetoptions.get("nogil")

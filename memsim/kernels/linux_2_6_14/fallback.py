@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from memsim.kernels._jit import helper, inline
 from memsim.kernels.buddy import (
+    ISOLATE,
     add_to_free_list,
     del_page_from_free_list,
     expand,
@@ -61,23 +62,25 @@ from memsim.mm import NR_PLACEMENT_TYPES
 @inline
 def free_type(m: Mem, tables: PolicyTables, pfn: int) -> int:
     """Say whose lists a page goes back to: its pageblock's, or those it was allocated for."""
-    if int(tables.options[OPT_PAGE_FLAG]):
+    kind = pageblock_type(m, pfn)
+    if int(tables.options[OPT_PAGE_FLAG]) and kind != ISOLATE:
         # Unlike Linux: pages return to the type they were allocated as from the first time on. V21
         # sets the flag when a page is freed, and most pages were freed at boot within a larger
         # block, whose first page alone got it.
         return page_type(m, pfn)
-    return pageblock_type(m, pfn)
+    return kind
 
 
 @inline
 def free_one_page(m: Mem, z: int, pfn: int, order: int, migratetype: int) -> None:
     """Merge a block with its free buddies, of whatever type, and put it at a list's head.
 
-    Reclaim takes courage again. Source: __free_pages_bulk, mm/page_alloc.c, 2.6.14 (spec 3.1).
+    Reclaim takes courage again; pages of memory that is to go do not count. Source:
+    __free_pages_bulk, mm/page_alloc.c, 2.6.14 (spec 3.1).
     """
     zone_set(m, z, Z_SCAN + SCAN_ALL_UNRECLAIMABLE, 0)
     zone_set(m, z, Z_SCAN + SCAN_PAGES_SCANNED, 0)
-    zone_add(m, z, Z_NR_FREE_PAGES, 1 << order)
+    zone_add(m, z, Z_NR_FREE_PAGES, 0 if migratetype == ISOLATE else 1 << order)
     pfn, order = merge_buddies(m, z, pfn, order, migratetype)
     add_to_free_list(m, z, pfn, order, migratetype, False)
 

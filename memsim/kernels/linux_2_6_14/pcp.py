@@ -6,6 +6,7 @@ Source: mm/page_alloc.c, Linux 2.6.14 (spec 4); a policy may split each list in 
 from __future__ import annotations
 
 from memsim.kernels._jit import helper, inline
+from memsim.kernels.buddy import ISOLATE
 from memsim.kernels.layout import (
     P_BATCH,
     P_COLD_BATCH,
@@ -155,7 +156,14 @@ def free_pages_bulk(
 def free_hot_cold_page(
     m: Mem, tables: PolicyTables, z: int, cpu: int, pfn: int, migratetype: int, cold: int
 ) -> None:
-    """Put a freed page at a list's head; give a batch back if the list is full (spec 4, rule 4)."""
+    """Put a freed page at a list's head; give a batch back if the list is full (spec 4, rule 4).
+
+    A page of memory that is to go does not wait to be used again (history-2005 4.2).
+    """
+    if migratetype == ISOLATE:
+        m.state[pfn] = 0
+        free_one_page(m, z, pfn, 0, migratetype)
+        return
     row = pcp_row(m, z, cpu)
     pindex = pcp_pindex(tables, migratetype, cold)
     lst = pcp_list(row, pindex)
