@@ -32,3 +32,9 @@ def table_option(command: Any) -> Any:
     """Give a command ``--format``, as its parameter ``form``: how its table is printed."""
     forms = click.Choice(["table", "markdown", "csv", "json"])
     return click.option("--format", "form", type=forms, default="table")(command)
+
+
+def metric_option(command: Any) -> Any:
+    """Give a command ``--metric``, as its parameter ``metrics``: what of an answer is shown."""
+    text = "Show these metrics; * stands for any text (repeatable)."
+    return click.option("--metric", "metrics", multiple=True, metavar="NAME", help=text)(command)

@@ -10,7 +10,7 @@ import click
 
 from memsim.cli import _completing
 from memsim.cli._places import out_option
-from memsim.cli._scenario import table_option
+from memsim.cli._scenario import metric_option, table_option
 from memsim.errors import visible
 
 if TYPE_CHECKING:
@@ -62,7 +62,10 @@ def list_(scenario: str, out: Path, form: Format) -> None:
 @click.option("--table", type=click.Choice(TABLES), help="A table instead of the answer.")
 @out_option("Where results are")
 @table_option
-def show(run: str, table: TableName | None, out: Path, form: Format) -> None:
+@metric_option
+def show(
+    run: str, table: TableName | None, out: Path, form: Format, metrics: tuple[str, ...]
+) -> None:
     """Print the answer of a run as memsim run does, or one of its tables.
 
     Of a table the first rows are shown; csv and json are whole.
@@ -77,7 +80,7 @@ def show(run: str, table: TableName | None, out: Path, form: Format) -> None:
     found = read_results(find_run(run, out))
     if table is None:
         scenario = found.scenario
-        print_answer(form, answer(found), found, scenario, verdicts(found, scenario))
+        print_answer(form, answer(found, metrics), found, scenario, verdicts(found, scenario))
         return
     rows = getattr(found, table)
     if form == "csv" or form == "json":

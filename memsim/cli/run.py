@@ -12,7 +12,7 @@ from memsim.cli import _completing
 from memsim.cli._how import Wanted, how_options, watched
 from memsim.cli._places import out_option
 from memsim.cli._plugins import plugin_option
-from memsim.cli._scenario import scenario_options, table_option
+from memsim.cli._scenario import metric_option, scenario_options, table_option
 
 if TYPE_CHECKING:
     from memsim.scenario import Scenario
@@ -27,6 +27,7 @@ UNMET, FAILED = 1, 3
               help="Keep this value of an axis (repeatable).")  # fmt: skip
 @out_option("Where results go")
 @table_option
+@metric_option
 @click.option("--check", is_flag=True, help="Verify the allocator's invariants on the way.")
 @click.option("--dry-run", is_flag=True, help="Say what would run and what it needs; run nothing.")
 @click.option("--why", is_flag=True, help="The same, and why each trial would run or not.")
@@ -42,6 +43,7 @@ def command(
     sets: tuple[str, ...],
     out: Path,
     form: str,
+    metrics: tuple[str, ...],
     check: bool,
     dry_run: bool,
     why: bool,
@@ -59,9 +61,11 @@ def command(
     from memsim.execute import plan, run
     from memsim.load import find_scenario, load_scenario
     from memsim.load.points import at_points
-    from memsim.results.answer import answer, verdicts
+    from memsim.plugins import metric_columns
+    from memsim.results.answer import answer, named_metrics, verdicts
     from memsim.results.store import TrialStore
 
+    named_metrics(metric_columns(), metrics)
     names = [name for text in policies for name in text.split(",")]
     path = find_scenario(scenario)
     loaded = at_points(load_scenario(path, sets=sets, policies=names, seeds=seeds), points)
@@ -81,7 +85,7 @@ def command(
         print_failures(progress.failures, loaded, ctx)
         raise
     judged = verdicts(done, loaded)
-    print_answer(form, answer(done), done, loaded, judged)
+    print_answer(form, answer(done, metrics), done, loaded, judged)
     print_failures(progress.failures, loaded, ctx)
     if progress.bugs:
         raise progress.bugs[0]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from fnmatch import translate
 
 from memsim.compare.samples import Side, telling
 from memsim.errors import InputError, Problem, suggest
-from memsim.results.answer import matters
+from memsim.results.answer import matters, named_metrics
 from memsim.schema import Column
 from memsim.units import describe
 
@@ -24,24 +22,7 @@ def choose_metrics(
     if not patterns:
         worth = {name: column for name, column in numeric.items() if matters(column)}
         return {name: numeric[name] for name in telling(sides, worth)}
-    chosen: set[str] = set()
-    problems = []
-    for pattern in patterns:
-        # Brackets are no wildcards here: names have none, so such a pattern is a mistake.
-        expression = re.compile(translate(pattern.replace("[", "[[]")))
-        found = {name for name in numeric if expression.match(name)}
-        if not found:
-            message = f"there is no metric {describe(pattern)}"
-            problems.append(Problem("--metric", 0, 0, message, _meant(pattern, numeric)))
-        chosen |= found
-    if problems:
-        raise InputError(problems)
-    return {name: column for name, column in numeric.items() if name in chosen}
-
-
-def _meant(pattern: str, columns: Mapping[str, Column]) -> str:
-    hint = suggest(pattern, columns)
-    return hint if hint.startswith("did you mean") else "memsim list metrics names all"
+    return named_metrics(numeric, patterns)
 
 
 def chosen_side(sides: Sequence[Side], name: str | None, folders: Sequence[str]) -> Side:

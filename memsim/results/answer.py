@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import translate
 from fractions import Fraction
 
+from memsim.errors import InputError, Problem, suggest
 from memsim.results import Run
 from memsim.scenario import Scenario
 from memsim.scenario.expect import Verdict, judge
 from memsim.schema import Column
-from memsim.units import BYTES
+from memsim.units import BYTES, describe
 
 NOT_SIMULATED = ("memcg", "KSM")
 """What a reader of any table must know; docs/model.md has the whole list."""
@@ -37,13 +41,15 @@ class Answer:
     rows: tuple[AnswerRow, ...]
 
 
-def answer(run: Run) -> Answer:
-    """Take the metrics that say something from the trials table of a run.
+def answer(run: Run, patterns: Sequence[str] = ()) -> Answer:
+    """Take the metrics that patterns name from the trials table of a run.
 
-    These are the metrics of which more or less is better, without those that are blank or 0
-    everywhere, and without counts of requests that went well, which their ratios sum up. The policy
-    ``ideal`` stands last.
+    Without patterns these are the metrics of which more or less is better, without those that are
+    blank or 0 everywhere, and without counts of requests that went well, which their ratios sum up.
+    The policy ``ideal`` stands last. Raises InputError for a pattern that names none.
     """
+    columns = {n: c for n, c in run.metric_columns.items() if c.dtype != "str"}
+    chosen = named_metrics(columns, patterns) if patterns else columns
     policies = tuple(sorted(run.manifest["policies"], key=lambda name: name == IDEAL))
     values: dict[tuple[str, ...], list[dict[str, str]]] = {}
     for row in run.trial_rows():
@@ -56,9 +62,11 @@ def answer(run: Run) -> Answer:
             tuple(_mean([t[name] for t in trials if t["policy"] == p]) for p in policies),
         )
         for point, trials in values.items()
-        for name, column in run.metric_columns.items()
-        if matters(column)
+        for name, column in chosen.items()
+        if patterns or matters(column)
     ]
+    if patterns:
+        return Answer(policies, tuple(rows))
     telling = {row.metric for row in rows if any(row.means)}
     return Answer(policies, tuple(row for row in rows if row.metric in telling))
 
@@ -67,6 +75,28 @@ def matters(column: Column) -> bool:
     """Say whether a metric is worth a line: more or less is better, and no ratio sums it up."""
     went_well = column.unit == "requests" and column.better == "higher"
     return column.better != "neither" and not went_well
+
+
+def named_metrics(columns: Mapping[str, Column], patterns: Sequence[str]) -> dict[str, Column]:
+    """Return the metrics that patterns with ``*`` and ``?`` name; raises InputError for others."""
+    chosen: set[str] = set()
+    problems = []
+    for pattern in patterns:
+        # Brackets are no wildcards here: names have none, so such a pattern is a mistake.
+        expression = re.compile(translate(pattern.replace("[", "[[]")))
+        found = {name for name in columns if expression.match(name)}
+        if not found:
+            message = f"there is no metric {describe(pattern)}"
+            problems.append(Problem("--metric", 0, 0, message, _meant(pattern, columns)))
+        chosen |= found
+    if problems:
+        raise InputError(problems)
+    return {name: column for name, column in columns.items() if name in chosen}
+
+
+def _meant(pattern: str, columns: Mapping[str, Column]) -> str:
+    hint = suggest(pattern, columns)
+    return hint if hint.startswith("did you mean") else "memsim list metrics names all"
 
 
 def _mean(texts: list[str]) -> float | None:
