@@ -43,6 +43,8 @@ class Request:
     """The pages go onto an LRU list (user memory and page cache): they can be migrated."""
     mapped: bool = False
     """Pages of files are mapped into processes; anonymous ones always are."""
+    shmem: bool = False
+    """Pages of shared memory or tmpfs: swap takes them, no file does."""
     mlocked: bool = False
     pinned: bool = False
     """The pages hold references that no page table explains."""

@@ -15,6 +15,8 @@ from memsim.kernels.layout import (
     PAGE_DIRTY,
     PAGE_RECLAIM,
     PAGE_WRITEBACK,
+    TRAIT_RAMFS,
+    TRAIT_SHMEM,
     Z_NR_DIRTY,
     Mem,
     page_zone,
@@ -36,6 +38,8 @@ from memsim.kernels.system import (
 )
 from memsim.kernels.vmstat import NR_DIRTIED
 
+NOT_WRITTEN_BACK = TRAIT_RAMFS | TRAIT_SHMEM
+"""Dirty pages that the flusher has no place to write to."""
 DIRTY_EXPIRE_NS = 30_000_000_000
 """Age at which a dirty page is written (dirty_expire_centisecs)."""
 
@@ -106,7 +110,8 @@ def flush_oldest(m: Mem) -> None:
     if pfn < 0:
         return
     state = int(m.state[pfn])
-    if state & PAGE_DIRTY and not state & PAGE_ANON:
+    never = int(m.traits[handle]) & NOT_WRITTEN_BACK
+    if state & PAGE_DIRTY and not state & PAGE_ANON and not never:
         if state & PAGE_WRITEBACK:
             at = dirtied_entry(m, int(m.system[S_DIRTIED_LENGTH]))
             m.dirtied[at] = handle

@@ -106,7 +106,8 @@ class _Emptying:
         """Take pages off their lists once more; return those that nobody has freed meanwhile."""
         taken = np.zeros(len(pages), np.uint8)
         migration.isolate_pages(self.memory.mem, pages, taken)
-        return pages[taken != 0].copy()
+        left: NDArray[np.int32] = pages[taken != 0].copy()
+        return left
 
     def _migrate(self, pages: NDArray[np.int32]) -> tuple[NDArray[np.int32], int]:
         codes, tries = np.zeros(len(pages), np.int32), np.zeros(len(pages), np.int32)

@@ -67,7 +67,12 @@ def _page_state(request: Request, old: bool) -> int:
     state |= L.PAGE_UNEVICTABLE if request.mlocked else 0
     if request.use in ANON_USES:
         return state | L.PAGE_ANON | L.PAGE_MAPPED | L.PAGE_YOUNG | (L.PAGE_ACTIVE if old else 0)
-    state |= L.PAGE_DIRTY if request.gfp & Gfp.WRITE else 0
+    if request.shmem and not old:
+        # Since 2.6.28 on the LRU lists of anonymous memory (SwapBacked).
+        state |= L.PAGE_ANON
+    else:
+        # Unlike Linux: reclaim of 2.6.14 writes pages of tmpfs as if they had a place in a file.
+        state |= L.PAGE_DIRTY if request.gfp & Gfp.WRITE else 0
     return state | (L.PAGE_MAPPED | L.PAGE_YOUNG if request.mapped else L.PAGE_REFERENCED)
 
 

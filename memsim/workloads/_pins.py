@@ -1,4 +1,4 @@
-"""Pages that devices or other processes hold references to, and pages that others map too."""
+"""Pages that devices hold references to, and pages that others map or have locked."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from memsim.kernels.layout import TRAIT_SHARED
 from memsim.mm import PAGEBLOCK_ORDER
 from memsim.schema import Pin
 from memsim.units import Share
 from memsim.workloads._processes import Processes, ranges
+from memsim.workloads._traits import page_traits
 
 
 class Pinned(BaseModel):
@@ -41,14 +41,16 @@ def pins(pinned: Pinned, processes: Processes, rng: np.random.Generator) -> tupl
     return tuple(found)
 
 
-def shared_traits(
-    share: float, processes: Processes, rng: np.random.Generator
-) -> NDArray[np.uint8]:
-    """Choose the pages that other processes map too; return the traits of all handles."""
+def user_traits(
+    shares: dict[int, float], processes: Processes, rng: np.random.Generator
+) -> NDArray[np.uint8] | None:
+    """Give traits to shares of the pages of processes; return those of all handles."""
     who, page = _user_pages(processes)
-    chosen = rng.random(len(who)) < share
+    chosen = page_traits(len(who), shares, rng)
+    if chosen is None:
+        return None
     traits = np.zeros(processes.handles, np.uint8)
-    traits[(processes.base[who] + page)[chosen]] = TRAIT_SHARED
+    traits[processes.base[who] + page] = chosen
     return traits
 
 

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from memsim.kernels.layout import TRAIT_BUFFERS_IN_USE
 from memsim.mm import GFP_COMPOSITES, OP_COLD, OP_FREE, PAGE_SIZE, Gfp, Use
 from memsim.schema import AllocBatch, Request, Stream
-from memsim.units import ByteRate, Bytes, Duration, Lifetime, NodeSet
+from memsim.units import ByteRate, Bytes, Duration, Lifetime, NodeSet, Share
 from memsim.workloads import Context, WorkloadModel
 from memsim.workloads._places import Places, draw_lifetimes, places
 from memsim.workloads._timeline import (
@@ -24,6 +25,7 @@ from memsim.workloads._timeline import (
     spaced,
     windows,
 )
+from memsim.workloads._traits import page_traits
 
 
 class Workload(WorkloadModel):
@@ -49,6 +51,11 @@ class Workload(WorkloadModel):
         description="When the file system is unmounted: all pages go, and no more are read. "
         "Without it, they stay to the end.",
     )
+    in_use: Share = Field(
+        0.0,
+        description="Share of the pages whose buffers the file system holds (superblock, bitmaps): "
+        "they cannot move.",
+    )
     nodes: NodeSet | None = Field(
         None, description="Nodes that it runs on; all nodes with CPUs unless given."
     )
@@ -70,7 +77,9 @@ class Workload(WorkloadModel):
         parts = [self._kept(size, where, ctx), self._passing(size, passing, where, ctx)]
         if self.drop is not None:
             parts.append(self._dropped(self.drop, size, where, ctx))
-        return Stream(requests, handles, in_order(chain(*parts), ctx.duration_ns))
+        traits = page_traits(handles, {TRAIT_BUFFERS_IN_USE: self.in_use}, ctx.rng)
+        batches = in_order(chain(*parts), ctx.duration_ns)
+        return Stream(requests, handles, batches, traits=traits)
 
     def _end(self, ctx: Context) -> int:
         return ctx.duration_ns if self.drop is None else min(self.drop, ctx.duration_ns)

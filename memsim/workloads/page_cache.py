@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from memsim.mm import GFP_COMPOSITES, OP_COLD, OP_FREE, PAGE_SIZE, Gfp, Use
-from memsim.schema import AllocBatch, Request, Stream
-from memsim.units import ByteRate, Bytes, Duration, NodeSet, Share
-from memsim.workloads import Context, WorkloadModel
+from memsim.mm import GFP_COMPOSITES, OP_COLD, OP_FREE, PAGE_SIZE, Gfp
+from memsim.schema import AllocBatch, Stream
+from memsim.units import ByteRate, Bytes, Duration, NodeSet
+from memsim.workloads import Context
+from memsim.workloads._file_pages import FilePages
 from memsim.workloads._places import Places, places
 from memsim.workloads._timeline import (
     FREEING_NS,
@@ -31,7 +32,7 @@ SWAP_CLUSTER_MAX = 32
 """Pages that reclaim gives back at a time (include/linux/swap.h, 6.1)."""
 
 
-class Workload(WorkloadModel):
+class Workload(FilePages):
     """Fill a page cache, then read new pages into it in place of others.
 
     Stands for programs that read and write more file data than the cache holds. Old pages go in
@@ -51,7 +52,6 @@ class Workload(WorkloadModel):
         description="When the files are deleted: all pages go, and no more are read. "
         "Without it, they stay to the end.",
     )
-    dirty: Share = Field(0.0, description="Share of the pages that are taken to be written to.")
     nodes: NodeSet | None = Field(
         None, description="Nodes that it runs on; all nodes with CPUs unless given."
     )
@@ -67,10 +67,18 @@ class Workload(WorkloadModel):
         size = check_handles(ctx.name, self.size // PAGE_SIZE)
         where = places(ctx, self.nodes)
         gfps = (_READ, _READ | Gfp.WRITE)
-        requests = tuple(
-            Request(gfp, Use.PAGE_CACHE, preferred=n, lru=True) for gfp in gfps for n in where.nodes
+        return Stream(
+            tuple(self.request(gfp, n) for gfp in gfps for n in where.nodes),
+            size,
+            in_order(self._parts(ctx, size, where), ctx.duration_ns),
+            traits=self.traits(size, ctx.rng),
+            pins=self.pins(size, self.grow, ctx.rng),
         )
-        return Stream(requests, size, in_order(self._parts(ctx, size, where), ctx.duration_ns))
+
+    @property
+    def locked_bytes(self) -> int:
+        """All that it takes, if it is in ramfs."""
+        return self.size if self.filesystem == "ramfs" else 0
 
     def _parts(self, ctx: Context, size: int, where: Places) -> Iterator[tuple[int, AllocBatch]]:
         for first, stop in windows(size):

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 from pydantic import Field, model_validator
 
+from memsim.kernels.layout import TRAIT_LOCKED, TRAIT_SHARED
 from memsim.mm import PAGE_SIZE, Use
 from memsim.schema import Stream
 from memsim.units import Bytes, Duration, Lifetime, NodeSet, Share
 from memsim.workloads import Context, WorkloadModel
 from memsim.workloads._mempolicy import Mempolicy
-from memsim.workloads._pins import Pinned, pins, shared_traits
+from memsim.workloads._pins import Pinned, pins, user_traits
 from memsim.workloads._places import draw_lifetimes, places
 from memsim.workloads._processes import Lives, Processes
 from memsim.workloads._timeline import SECOND, check_handles, in_order
@@ -61,6 +62,9 @@ class Workload(WorkloadModel):
     )
     mlocked: bool = Field(False, description="All its memory is locked (mlockall).")
     shared: Share = Field(0.0, description="Share of its pages that other processes map too.")
+    locked: Share = Field(
+        0.0, description="Share of its pages whose lock somebody holds when they are moved."
+    )
     mem: Mempolicy = Field(
         Mempolicy(),
         description="Memory policy: bind, preferred or interleave; without one, memory is local.",
@@ -99,6 +103,7 @@ class Workload(WorkloadModel):
             replace(request, mlocked=self.mlocked and request.use == Use.ANON)
             for request in self.mem.requests(nodes)
         )
+        shares = {TRAIT_SHARED: self.shared, TRAIT_LOCKED: self.locked}
         touches = Touches(self.touch, plan, later, ctx.rng) if self.touch else None
         return Stream(
             requests,
@@ -106,7 +111,7 @@ class Workload(WorkloadModel):
             in_order(plan.parts(touches), ctx.duration_ns),
             killable=True,
             oom_score_adj=self.oom_score_adj,
-            traits=shared_traits(self.shared, plan, ctx.rng) if self.shared else None,
+            traits=user_traits(shares, plan, ctx.rng) if any(shares.values()) else None,
             pins=pins(self.pinned, plan, ctx.rng) if self.pinned else (),
         )
 

@@ -47,6 +47,8 @@ CASES = {
         {"size": "128KiB", "churn": "40MiB/s", "replace": "random", "grow": 0, "dirty": "50%"},
         {"size": "4KiB", "churn": "4MiB/s"},
         {"size": "2MiB", "churn": "4MiB/s", "replace": "random", "drop": "3s"},
+        {"size": "2MiB", "buffers": "30%", "locked": "5%", "pinned": {"share": "10%"}},
+        {"size": "2MiB", "filesystem": "tmpfs", "mapped": True, "shared": "50%"},
     ],
     "process": [
         {"anon": "16MiB"},
