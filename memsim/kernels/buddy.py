@@ -73,6 +73,21 @@ def prefetch_block(m: Mem, pfn: int, order: int) -> None:
 
 
 @inline
+def prefetch_merge(m: Mem, pfn: int, order: int) -> None:
+    """Ask for the neighbours on their lists of the buddies that a block will merge with."""
+    buddy = pfn ^ (1 << order)
+    while order < 4 and int(m.state[buddy]) & FREE_ORDER_MASK == order + 1:
+        prefetch(m.links, int(m.links[buddy & -2]))
+        prefetch(m.links, int(m.links[buddy | 1]))
+        pfn &= buddy
+        order += 1
+        buddy = pfn ^ (1 << order)
+    if order >= 3:
+        prefetch(m.state, buddy)
+        prefetch(m.state, (pfn & ~(1 << order)) ^ (2 << order))
+
+
+@inline
 def mod_zone_page_state(m: Mem, z: int, cpu: int, diff: int, counter: int, delta: int) -> None:
     """Book a change on a CPU (P_*_DIFF); fold it into the zone when it exceeds the threshold.
 

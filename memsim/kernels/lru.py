@@ -82,6 +82,22 @@ def lru_add(m: Mem, pfn: int) -> None:
 
 
 @inline
+def lru_add_range(m: Mem, first: int, pages: int) -> None:
+    """Put single pages that lie side by side and are alike at the head, one after the other."""
+    state = int(m.state[first])
+    z = page_zone(m, first)
+    kind = folio_lru_list(m, state)
+    head, last = lru_head(m, z, kind), first + pages - 1
+    after = int(m.lru_next[head])
+    for pfn in range(first, last + 1):
+        m.lru_next[pfn] = pfn - 1
+        m.lru_prev[pfn] = pfn + 1
+    m.lru_next[head], m.lru_prev[last] = last, head
+    m.lru_next[first], m.lru_prev[after] = after, first
+    zone_add(m, z, Z_LRU + kind, pages)
+
+
+@inline
 def lru_add_tail(m: Mem, pfn: int) -> None:
     """Put a page at the tail of the list that its state names."""
     state = int(m.state[pfn])

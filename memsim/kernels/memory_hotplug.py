@@ -25,7 +25,7 @@ from memsim.kernels.layout import (
     Mem,
     zone_add,
 )
-from memsim.kernels.migrate import isolate_lru_page
+from memsim.kernels.migrate import isolate_hugetlb, isolate_lru_page
 from memsim.kernels.migrate_pages import is_hugetlb
 from memsim.kernels.page_isolation import (
     start_isolate_page_range,
@@ -151,7 +151,8 @@ def isolate_movable_pages(m: Mem, start: int, end: int, pages: NDArray[np.int32]
         if can_be_moved(m, pfn):
             if int(m.state[pfn]) & PAGE_LRU:
                 isolate_lru_page(m, pfn)
-            m.state[pfn] |= PAGE_ISOLATED
+            else:
+                isolate_hugetlb(m, pfn)
             pages[n] = pfn
             n += 1
         pfn = after

@@ -24,7 +24,7 @@ from memsim.kernels.layout import (
 )
 from memsim.kernels.lru import lru_add, lru_del, lru_pages
 from memsim.kernels.page_alloc import count_page_state, free_pages
-from memsim.kernels.system import S_BUFFERS_LET_GO
+from memsim.kernels.system import S_BUFFERS_LET_GO, S_HUGETLB_ISOLATED
 from memsim.kernels.trace_log import LOG_FREE, log_event
 from memsim.kernels.vmstat import PGALLOC
 
@@ -35,6 +35,13 @@ MIGRATE_PASSES = 10
 def isolate_lru_page(m: Mem, pfn: int) -> None:
     """Take a page off its LRU list, to be moved."""
     lru_del(m, pfn)
+    m.state[pfn] |= PAGE_ISOLATED
+
+
+@inline
+def isolate_hugetlb(m: Mem, pfn: int) -> None:
+    """Take a block of the hugetlb pool, which is on no list, to be moved."""
+    m.system[S_HUGETLB_ISOLATED] = 1
     m.state[pfn] |= PAGE_ISOLATED
 
 
@@ -66,6 +73,18 @@ def prep_target(m: Mem, pfn: int, order: int) -> None:
     zone_add(m, page_zone(m, pfn), Z_VMSTAT + PGALLOC, 1 << order)
 
 
+@inline
+def take_place(m: Mem, source: int, state: int, target: int) -> None:
+    """Let a block become what an isolated one is, held by whoever holds that."""
+    m.state[target] = state & ~(TYPE_MASK | PAGE_ISOLATED) | int(m.state[target]) & TYPE_MASK
+    handle = int(m.rmap[source])
+    m.rmap[target] = handle
+    if int(m.page_table[handle]) == source + 1:
+        m.page_table[handle] = target + 1
+    if state & PAGE_SWAPCACHE:
+        m.swap_slot[target] = m.swap_slot[source]
+
+
 @helper
 def move_page(m: Mem, cpu: int, source: int, target: int) -> None:
     """Let an isolated block change places with an allocated one of its order, which it then frees.
@@ -74,13 +93,7 @@ def move_page(m: Mem, cpu: int, source: int, target: int) -> None:
     """
     state = int(m.state[source])
     pages = lru_pages(state)
-    m.state[target] = state & ~(TYPE_MASK | PAGE_ISOLATED) | int(m.state[target]) & TYPE_MASK
-    handle = int(m.rmap[source])
-    m.rmap[target] = handle
-    if int(m.page_table[handle]) == source + 1:
-        m.page_table[handle] = target + 1
-    if state & PAGE_SWAPCACHE:
-        m.swap_slot[target] = m.swap_slot[source]
+    take_place(m, source, state, target)
     count_page_state(m, page_zone(m, source), state, -pages)
     count_page_state(m, page_zone(m, target), state, pages)
     if state & PAGE_LRU:

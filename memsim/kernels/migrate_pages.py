@@ -10,7 +10,7 @@ from errno import EAGAIN, ENOMEM
 import numpy as np
 from numpy.typing import NDArray
 
-from memsim.kernels._jit import helper, inline, prefetch
+from memsim.kernels._jit import helper, inline
 from memsim.kernels.layout import (
     ORDER_MASK,
     ORDER_SHIFT,
@@ -23,7 +23,7 @@ from memsim.kernels.lru import lru_pages
 from memsim.kernels.migrate import MIGRATE_PASSES, putback_lru_page
 from memsim.kernels.migrate_obstacle import traits_of
 from memsim.kernels.migrate_one import unmap_and_move
-from memsim.kernels.migrate_run import run_of_moves
+from memsim.kernels.migrate_run import prefetch_sources, run_of_moves
 from memsim.kernels.migrate_split import split_huge_page
 from memsim.kernels.migrate_target import (
     LONGTERM_PIN,
@@ -32,7 +32,7 @@ from memsim.kernels.migrate_target import (
     target_request,
 )
 from memsim.kernels.placement import PolicyTables
-from memsim.kernels.system import NR_MIGRATION_FIELDS, S_MIGRATION
+from memsim.kernels.system import NR_MIGRATION_FIELDS, S_HUGETLB_ISOLATED, S_MIGRATION
 from memsim.kernels.trace_log import LOG_MIGRATE_PAGES, log_event
 from memsim.kernels.vmstat import (
     NUMA_PAGES_MIGRATED,
@@ -48,8 +48,6 @@ NR_MAX_BATCHED_MIGRATION = 512
 """Base pages of a chunk."""
 TURN_ALL, TURN_HUGETLB, TURN_OTHERS = range(3)
 """Whose turn it is: everybody's, or, where there are such, first that of hugetlb blocks."""
-PREFETCH = 8
-"""Blocks between asking for what is to be touched and touching it."""
 NOT_TRIED = 1
 """In place of an errno: the call ended before the page's turn."""
 SPLIT = 2
@@ -105,31 +103,20 @@ def has_its_turn(m: Mem, pfn: int, turn: int) -> bool:
     return turn == TURN_ALL or is_hugetlb(m, pfn) == (turn == TURN_HUGETLB)
 
 
-@inline
-def prefetch_sources(m: Mem, pages: NDArray[np.int32], i: int, stop: int) -> None:
-    """Ask for what moving coming blocks will touch: the page, who holds it, what he knows of it."""
-    if i + 2 * PREFETCH < stop:
-        prefetch(m.state, int(pages[i + 2 * PREFETCH]))
-        prefetch(m.rmap, int(pages[i + 2 * PREFETCH]))
-        handle = int(m.rmap[int(pages[i + PREFETCH])])
-        prefetch(m.page_table, handle)
-        prefetch(m.traits, handle)
-
-
 @helper
 def chunk_end(
-    m: Mem, pages: NDArray[np.int32], codes: NDArray[np.int32], first: int, stop: int
+    m: Mem, pages: NDArray[np.int32], codes: NDArray[np.int32], first: int, stop: int, total: int
 ) -> int:
-    """Say where the chunk ends that begins at ``first``: before 512 base pages are exceeded.
+    """Say where the chunk ends that goes on at ``first``: before 512 base pages are exceeded.
 
-    Blocks of the hugetlb pool have had their turn.
+    ``total`` of them have moved. Blocks of the hugetlb pool have had their turn.
     """
-    total = 0
+    some_hugetlb = int(m.system[S_HUGETLB_ISOLATED])
     i = first
     while i < stop:
         pfn = int(pages[i])
         prefetch_sources(m, pages, i, stop)
-        if int(codes[i]) == NOT_TRIED and not is_hugetlb(m, pfn):
+        if int(codes[i]) == NOT_TRIED and not (some_hugetlb and is_hugetlb(m, pfn)):
             total += lru_pages(int(m.state[pfn]))
             if total > NR_MAX_BATCHED_MIGRATION and total > lru_pages(int(m.state[pfn])):
                 return i
@@ -342,7 +329,10 @@ def migrate_pages(
     for i in range(first, stop):
         codes[i] = NOT_TRIED
         tries[i] = 0
-        some_hugetlb = some_hugetlb or is_hugetlb(m, int(pages[i]))
+    i = first
+    while i < stop and int(m.system[S_HUGETLB_ISOLATED]) and not some_hugetlb:
+        some_hugetlb = is_hugetlb(m, int(pages[i]))
+        i += 1
     want = target_request(rq)
     result = 0
     turn = TURN_ALL
@@ -353,18 +343,24 @@ def migrate_pages(
         turn = TURN_OTHERS
     start = first
     while start < stop and result == 0:
-        end = chunk_end(m, pages, codes, start, stop)
+        moved = 0
+        if turn == TURN_ALL:
+            moved = run_of_moves(m, tables, want, pages, start, stop, cpu, reason)
+            note_run(m, codes, tries, start, moved)
+        start += moved
+        end = chunk_end(m, pages, codes, start, stop, moved % NR_MAX_BATCHED_MIGRATION)
         result = migrate_chunk(
             m, tables, cpu, want, pages, start, end, mode, reason, codes, tries, turn
         )
         start = end
     count_migration(m, mode, reason)
-    if result != 0:
+    failed = tallied(m, MIG_FAILED_FOLIOS)
+    if result != 0 or failed == 0:
         return result
-    left = 0
     for i in range(first, stop):
-        left += 1 if int(codes[i]) != 0 else 0
-    return tallied(m, MIG_FAILED_FOLIOS) if left else 0
+        if int(codes[i]) != 0:
+            return failed
+    return 0
 
 
 @helper

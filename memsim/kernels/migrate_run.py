@@ -5,11 +5,13 @@ They leave exactly what they leave one by one (``migrate_one``).
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from memsim.kernels._jit import helper, inline, prefetch
-from memsim.kernels.buddy import ISOLATE, MOVABLE
+from memsim.kernels.buddy import ISOLATE
 from memsim.kernels.layout import (
     ORDER_MASK,
     P_COUNT,
@@ -25,68 +27,209 @@ from memsim.kernels.layout import (
     Z_BOOSTED,
     Z_VMSTAT,
     Mem,
+    free_mask,
     page_zone,
     pageblock_type,
     zone_add,
     zone_get,
 )
-from memsim.kernels.lru import lru_add
+from memsim.kernels.lru import lru_add, lru_add_range
+from memsim.kernels.migrate import take_place
 from memsim.kernels.migrate_target import NUMA_MISPLACED, TargetRequest, target_context
 from memsim.kernels.page_alloc import (
     count_numa,
     count_page_state,
     fast_path_flags,
     may_use_pcplist,
+    wake_if_boosted,
 )
-from memsim.kernels.pcp import nr_pcp_high, order_to_pindex, pcp_list, pcp_push_head, pcp_row
+from memsim.kernels.pcp import (
+    free_pcppages_bulk,
+    freed_pindex,
+    nr_pcp_free,
+    nr_pcp_high,
+    order_to_pindex,
+    pcp_list,
+    pcp_pop_head,
+    pcp_pop_range,
+    pcp_push_head,
+    pcp_push_range,
+    pcp_row,
+    rmqueue_bulk,
+)
 from memsim.kernels.placement import PolicyTables
 from memsim.kernels.runs import MANY_HALVINGS
 from memsim.kernels.system import S_MIGRATE_NS, S_NEXT_DUE, book_stall, clock
 from memsim.kernels.trace_log import keeps_log
 from memsim.kernels.vmstat import PGALLOC, PGFREE
-from memsim.kernels.zonelist import next_zone, zone_at_mark, zonelist_zone
-from memsim.mm import MIGRATE_PCPTYPES
+from memsim.kernels.zonelist import AllocContext, next_zone, zone_at_mark, zonelist_zone
+from memsim.mm import PAGEBLOCK_NR_PAGES
 
-PREFETCH = 8
-"""Pages between asking for a target's cache lines and using them."""
+PREFETCH = 24
+"""Pages between asking for what is to be touched and touching it."""
+RANGE = 4
+"""Pages from which on a range is worth its own loops."""
 PLAIN = PAGE_LRU | PAGE_ISOLATED
 NOT_PLAIN = ORDER_MASK | PAGE_PINNED | PAGE_WRITEBACK
 
 
+class Run(NamedTuple):
+    """Between which lists of a CPU pages change places."""
+
+    home: int
+    """Zone that they leave."""
+    z: int
+    """Zone that they go to."""
+    blocktype: int
+    """Of the pageblocks that they leave."""
+    freed: int
+    """List that they are freed to."""
+    lst: int
+    """List that targets come from."""
+
+
 @inline
-def just_moves(m: Mem, z: int, pfn: int) -> bool:
-    """Say whether a page of a zone can be moved at once and then goes to a CPU's list."""
-    state = int(m.state[pfn])
-    if state & (PLAIN | NOT_PLAIN) != PLAIN or page_zone(m, pfn) != z:
+def prefetch_sources(m: Mem, pages: NDArray[np.int32], i: int, stop: int) -> None:
+    """Ask for what moving coming blocks will touch: the page, who holds it, what he knows of it."""
+    if i + 2 * PREFETCH < stop:
+        coming = int(pages[i + 2 * PREFETCH])
+        if coming != int(pages[i + 2 * PREFETCH - 1]) + 1:
+            prefetch(m.state, coming)
+            prefetch(m.rmap, coming)
+        coming = int(pages[i + PREFETCH])
+        if coming != int(pages[i + PREFETCH - 1]) + 1:
+            handle = int(m.rmap[coming])
+            prefetch(m.page_table, handle)
+            prefetch(m.traits, handle)
+
+
+@inline
+def just_moves(m: Mem, home: int, blocktype: int, pfn: int, state: int) -> bool:
+    """Say whether a page can be moved at once, and is of a zone and of pageblocks of a type."""
+    if state & (PLAIN | NOT_PLAIN) != PLAIN:
+        return False
+    if page_zone(m, pfn) != home or pageblock_type(m, pfn) != blocktype:
         return False
     handle = int(m.rmap[pfn])
-    held = int(m.page_table[handle]) == pfn + 1
-    return not (held and int(m.traits[handle])) and pageblock_type(m, pfn) != ISOLATE
+    return not (int(m.traits[handle]) and int(m.page_table[handle]) == pfn + 1)
 
 
 @inline
-def move_plain_page(m: Mem, source: int, target: int) -> None:
-    """Let a page of a CPU's list take the place of one that can be moved at once."""
-    state = int(m.state[source])
-    m.state[target] = state & ~(TYPE_MASK | PAGE_ISOLATED) | int(m.state[target]) & TYPE_MASK
-    handle = int(m.rmap[source])
-    m.rmap[target] = handle
-    if int(m.page_table[handle]) == source + 1:
-        m.page_table[handle] = target + 1
-    if state & PAGE_SWAPCACHE:
-        m.swap_slot[target] = m.swap_slot[source]
-    count_page_state(m, page_zone(m, source), state, -1)
-    count_page_state(m, page_zone(m, target), state, 1)
-    lru_add(m, target)
+def refill(m: Mem, tables: PolicyTables, z: int, ac: AllocContext, alloc_flags: int) -> bool:
+    """Refill the list that targets come from, if the zone has a free page of the type."""
+    if free_mask(m, z, ac.migratetype) == 0:
+        return False
+    rmqueue_bulk(m, tables, z, ac.cpu, 0, ac.migratetype, alloc_flags)
+    wake_if_boosted(m, z, alloc_flags)
+    return True
 
 
 @inline
-def room_for_run(m: Mem, row: int, z: int) -> int:
-    """Say how many pages a CPU's lists take before they are full, and time allows at once."""
-    room = nr_pcp_high(m, z, row) - 1 - int(m.pcps[row + P_COUNT])
+def most_at_once(m: Mem, run: Run, cpu: int) -> int:
+    """Say how many pages can go until a list is empty or full, or something else is due.
+
+    One can: whatever is due by now has been done before.
+    """
+    back = pcp_row(m, run.home, cpu)
+    room = nr_pcp_high(m, run.home, back) - int(m.pcps[back + P_COUNT])
     ns = max(int(m.system[S_MIGRATE_NS]), 1)
     time = (int(m.system[S_NEXT_DUE]) - clock(m) - 1) // ns + 1
-    return max(min(room, time), 0)
+    return min(max(min(room, time), 1), int(m.pcps[run.lst + 1]))
+
+
+@inline
+def range_length(m: Mem, run: Run, pages: NDArray[np.int32], i: int, most: int) -> int:
+    """Count the pages from ``pages[i]`` on that lie side by side and are alike, held in a row.
+
+    So do their targets, and no swap slot goes with them. The first one can be moved.
+    """
+    head, ring, mask = int(m.pcps[run.lst]), int(m.pcps[run.lst + 2]), int(m.pcps[run.lst + 3])
+    source, target = int(pages[i]), int(m.rings[ring + head])
+    handle, state, kind = int(m.rmap[source]), int(m.state[source]), int(m.state[target])
+    if state & PAGE_SWAPCACHE:
+        return 1
+    most = min(most, PAGEBLOCK_NR_PAGES - source % PAGEBLOCK_NR_PAGES)
+    n = 0
+    while (
+        n < most
+        and int(pages[i + n]) == source + n
+        and int(m.rings[ring + (head + n & mask)]) == target + n
+        and int(m.state[source + n]) == state
+        and int(m.state[target + n]) == kind
+        and int(m.rmap[source + n]) == handle + n
+        and int(m.page_table[handle + n]) == source + n + 1
+        and int(m.traits[handle + n]) == 0
+    ):
+        n += 1
+    return n
+
+
+@inline
+def range_goes(m: Mem, run: Run, source: int, n: int) -> None:
+    """Let a range of pages go (``range_length``)."""
+    target = pcp_pop_range(m, run.lst, n)
+    handle, state = int(m.rmap[source]), int(m.state[source])
+    kept = state & ~(TYPE_MASK | PAGE_ISOLATED) | int(m.state[target]) & TYPE_MASK
+    for i in range(n):
+        m.state[target + i] = kept
+    for i in range(n):
+        m.rmap[target + i] = handle + i
+    for i in range(n):
+        m.page_table[handle + i] = target + i + 1
+    for i in range(n):
+        m.state[source + i] = run.blocktype << TYPE_SHIFT | PAGE_PCP
+    count_page_state(m, run.home, state, -n)
+    count_page_state(m, run.z, state, n)
+    lru_add_range(m, target, n)
+    pcp_push_range(m, run.freed, source, n)
+
+
+@inline
+def singles_go(m: Mem, run: Run, pages: NDArray[np.int32], i: int, most: int, stop: int) -> int:
+    """Let up to ``most`` pages from ``pages[i]`` on go; return how many."""
+    n = 0
+    while n < most:
+        prefetch_sources(m, pages, i + n, stop)
+        source = int(pages[i + n])
+        state = int(m.state[source])
+        if not just_moves(m, run.home, run.blocktype, source, state):
+            break
+        target = pcp_pop_head(m, run.lst)
+        take_place(m, source, state, target)
+        count_page_state(m, run.home, state, -1)
+        count_page_state(m, run.z, state, 1)
+        lru_add(m, target)
+        m.state[source] = run.blocktype << TYPE_SHIFT | PAGE_PCP
+        pcp_push_head(m, run.freed, source)
+        n += 1
+    return n
+
+
+@inline
+def pages_go(m: Mem, run: Run, pages: NDArray[np.int32], i: int, most: int, stop: int) -> int:
+    """Let up to ``most`` pages from ``pages[i]`` on go, the first of which can; return how many."""
+    n = range_length(m, run, pages, i, most)
+    if n < RANGE:
+        return singles_go(m, run, pages, i, most, stop)
+    range_goes(m, run, int(pages[i]), n)
+    return n
+
+
+@inline
+def book_run(m: Mem, run: Run, ac: AllocContext, n: int) -> None:
+    """Book pages that have gone, and drain the lists that they have filled."""
+    row, back = pcp_row(m, run.z, ac.cpu), pcp_row(m, run.home, ac.cpu)
+    m.pcps[row + P_COUNT] -= n
+    m.pcps[row + P_FREE_FACTOR] >>= min(n, MANY_HALVINGS)
+    m.pcps[back + P_COUNT] += n
+    count_numa(m, zonelist_zone(m, ac, next_zone(m, ac, 0)), run.z, ac.cpu, n)
+    zone_add(m, run.z, Z_VMSTAT + PGALLOC, n)
+    zone_add(m, run.home, Z_VMSTAT + PGFREE, n)
+    high = nr_pcp_high(m, run.home, back)
+    if int(m.pcps[back + P_COUNT]) >= high:
+        pages = nr_pcp_free(m, back, high, False)
+        free_pcppages_bulk(m, run.home, back, ac.cpu, pages, freed_pindex(run.blocktype, 0))
+    book_stall(m, n * int(m.system[S_MIGRATE_NS]))
 
 
 @helper
@@ -102,42 +245,34 @@ def run_of_moves(
 ) -> int:
     """Move the pages from ``pages[i]`` on up to one that is not so simple; return how many.
 
-    One that needs the CPU's lists refilled or drained, the daemons, or a second look is not.
+    One that needs the daemons, another zone, or a second look is not.
     """
-    first = int(pages[i])
-    home = page_zone(m, first)
-    if keeps_log(m) or reason == NUMA_MISPLACED or not just_moves(m, home, first):
+    if keeps_log(m) or reason == NUMA_MISPLACED:
         return 0
-    ac = target_context(m, cpu, want, first, reason)
+    home = page_zone(m, int(pages[i]))
+    ac = target_context(m, cpu, want, int(pages[i]), reason)
     alloc_flags = fast_path_flags(m, tables, ac)
-    z = zone_at_mark(m, ac, alloc_flags) if may_use_pcplist(tables, ac, alloc_flags) else -1
-    if z < 0 or z == home or zone_get(m, z, Z_BOOSTED):
+    if ac.order or not may_use_pcplist(tables, ac, alloc_flags):
         return 0
-    back, row = pcp_row(m, home, cpu), pcp_row(m, z, cpu)
-    lst = pcp_list(row, order_to_pindex(ac.migratetype, 0))
-    head, length = int(m.pcps[lst]), int(m.pcps[lst + 1])
-    offset, mask = int(m.pcps[lst + 2]), int(m.pcps[lst + 3])
-    most = min(stop - i, length, room_for_run(m, back, home))
-    n = 0
-    while n < most and just_moves(m, home, int(pages[i + n])):
-        if n + PREFETCH < most:
-            coming = int(m.rings[offset + (head + n + PREFETCH & mask)])
-            prefetch(m.state, coming)
-            prefetch(m.rmap, coming)
-        source = int(pages[i + n])
-        move_plain_page(m, source, int(m.rings[offset + (head + n & mask)]))
-        blocktype = pageblock_type(m, source)
-        listtype = blocktype if blocktype < MIGRATE_PCPTYPES else MOVABLE
-        m.state[source] = blocktype << TYPE_SHIFT | PAGE_PCP
-        pcp_push_head(m, pcp_list(back, listtype), source)
-        n += 1
-    if n:
-        m.pcps[lst], m.pcps[lst + 1] = head + n & mask, length - n
-        m.pcps[row + P_COUNT] -= n
-        m.pcps[row + P_FREE_FACTOR] >>= min(n, MANY_HALVINGS)
-        m.pcps[back + P_COUNT] += n
-        count_numa(m, zonelist_zone(m, ac, next_zone(m, ac, 0)), z, cpu, n)
-        zone_add(m, z, Z_VMSTAT + PGALLOC, n)
-        zone_add(m, home, Z_VMSTAT + PGFREE, n)
-        book_stall(m, n * int(m.system[S_MIGRATE_NS]))
-    return n
+    at = i
+    while at < stop and int(m.system[S_NEXT_DUE]) > clock(m):
+        pfn = int(pages[at])
+        blocktype = pageblock_type(m, pfn)
+        if blocktype == ISOLATE or not just_moves(m, home, blocktype, pfn, int(m.state[pfn])):
+            break
+        z = zone_at_mark(m, ac, alloc_flags)
+        if z < 0 or z == home or zone_get(m, z, Z_BOOSTED):
+            break
+        freed = pcp_list(pcp_row(m, home, cpu), freed_pindex(blocktype, 0))
+        lst = pcp_list(pcp_row(m, z, cpu), order_to_pindex(ac.migratetype, 0))
+        run = Run(home, z, blocktype, freed, lst)
+        most = stop - at
+        if int(m.pcps[lst + 1]) == 0:
+            if not refill(m, tables, z, ac, alloc_flags):
+                break
+            # With what the list has got the zone may be below its mark: then one page goes there.
+            most = most if zone_at_mark(m, ac, alloc_flags) == z else 1
+        n = pages_go(m, run, pages, at, min(most_at_once(m, run, cpu), most), stop)
+        book_run(m, run, ac, n)
+        at += n
+    return at - i

@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 from memsim.kernels._jit import helper, inline, kernel, pointers, prefetch, ptr
 from memsim.kernels.daemons import begin_event
 from memsim.kernels.layout import PAGE_ALLOCATED, PAGE_ISOLATED, PAGE_LRU, Mem
-from memsim.kernels.migrate import isolate_lru_page
-from memsim.kernels.migrate_pages import PREFETCH, is_hugetlb, migrate_pages, putback_movable_pages
+from memsim.kernels.migrate import isolate_hugetlb, isolate_lru_page
+from memsim.kernels.migrate_pages import is_hugetlb, migrate_pages, putback_movable_pages
 from memsim.kernels.placement import PolicyTables
 from memsim.kernels.swap import lru_add_drain
 from memsim.kernels.system import S_STALL, S_WAITERS
+
+PREFETCH = 8
+"""Blocks between asking for what is to be touched and touching it."""
 
 
 @helper
@@ -65,7 +68,7 @@ def isolate_pages(mem: Mem, pfns: NDArray[np.int32], taken: NDArray[np.uint8]) -
         if state == PAGE_ALLOCATED | PAGE_LRU:
             isolate_lru_page(m, pfn)
         elif state == PAGE_ALLOCATED and is_hugetlb(m, pfn):
-            m.state[pfn] |= PAGE_ISOLATED
+            isolate_hugetlb(m, pfn)
         else:
             out[i] = 0
         count += int(out[i])
@@ -104,7 +107,8 @@ def migrate_list(
         ptr(codes),
         ptr(tries),
     )
-    putback_movable_pages(m, heads, 0, stop)
+    if result != 0:
+        putback_movable_pages(m, heads, 0, stop)
     return result
 
 

@@ -15,7 +15,7 @@ from memsim.kernels.buddy import (
     is_capturing,
     mod_zone_free_cma,
     mod_zone_free_pages,
-    prefetch_block,
+    prefetch_merge,
     take,
 )
 from memsim.kernels.fallback import cma_first, rmqueue_locked
@@ -76,6 +76,12 @@ def order_to_pindex(migratetype: int, order: int) -> int:
 
 
 @inline
+def freed_pindex(blocktype: int, order: int) -> int:
+    """Return the list that blocks are freed to from pageblocks of a type."""
+    return order_to_pindex(blocktype if blocktype < MIGRATE_PCPTYPES else MOVABLE, order)
+
+
+@inline
 def pindex_to_order(pindex: int) -> int:
     """Return the order of a list's blocks."""
     if pindex >= NR_LOWORDER_PCP_LISTS:
@@ -122,6 +128,25 @@ def pcp_pop_tail(m: Mem, lst: int) -> int:
     at = (int(m.pcps[lst]) + length) & int(m.pcps[lst + 3])
     m.pcps[lst + 1] = length
     return int(m.rings[int(m.pcps[lst + 2]) + at])
+
+
+@inline
+def pcp_pop_range(m: Mem, lst: int, pages: int) -> int:
+    """Take single pages that lie side by side, the first of them most recently freed."""
+    head = int(m.pcps[lst])
+    m.pcps[lst] = (head + pages) & int(m.pcps[lst + 3])
+    m.pcps[lst + 1] -= pages
+    return int(m.rings[int(m.pcps[lst + 2]) + head])
+
+
+@inline
+def pcp_push_range(m: Mem, lst: int, first: int, pages: int) -> None:
+    """Put single pages that lie side by side at the head, one after the other."""
+    head, offset, mask = int(m.pcps[lst]), int(m.pcps[lst + 2]), int(m.pcps[lst + 3])
+    for i in range(pages):
+        m.rings[offset + (head - 1 - i & mask)] = first + i
+    m.pcps[lst] = (head - pages) & mask
+    m.pcps[lst + 1] += pages
 
 
 @inline
@@ -247,7 +272,11 @@ def drain_range(m: Mem, z: int, row: int, cpu: int, lst: int, pages: int) -> Non
 def prefetch_tail(m: Mem, lst: int, order: int) -> None:
     """Ask for what returning a block will touch that is soon to be the oldest."""
     tail = int(m.pcps[lst]) + int(m.pcps[lst + 1]) - 1 - TAIL_AHEAD
-    prefetch_block(m, int(m.rings[int(m.pcps[lst + 2]) + (tail & int(m.pcps[lst + 3]))]), order)
+    offset, mask = int(m.pcps[lst + 2]), int(m.pcps[lst + 3])
+    coming = int(m.rings[offset + (tail - TAIL_AHEAD & mask)])
+    prefetch(m.state, coming)
+    prefetch(m.links, coming)
+    prefetch_merge(m, int(m.rings[offset + (tail & mask)]), order)
 
 
 @helper
@@ -310,8 +339,7 @@ def nr_pcp_free(m: Mem, row: int, high: int, free_high: bool) -> int:
 def free_unref_page_commit(m: Mem, z: int, cpu: int, pfn: int, order: int, blocktype: int) -> None:
     """Put a freed block on a per-CPU list; drain the list if it is full (spec 4.4)."""
     row = pcp_row(m, z, cpu)
-    listtype = blocktype if blocktype < MIGRATE_PCPTYPES else MOVABLE
-    pindex = order_to_pindex(listtype, order)
+    pindex = freed_pindex(blocktype, order)
     m.state[pfn] = blocktype << TYPE_SHIFT | PAGE_PCP | order << ORDER_SHIFT
     pcp_push_head(m, pcp_list(row, pindex), pfn)
     count = int(m.pcps[row + P_COUNT]) + (1 << order)

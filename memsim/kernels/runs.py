@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsim.kernels._jit import helper, inline
-from memsim.kernels.buddy import ISOLATE, MOVABLE
+from memsim.kernels.buddy import ISOLATE
 from memsim.kernels.events import (
     FREED,
     OK,
@@ -44,6 +44,7 @@ from memsim.kernels.page_alloc import (
     prep_new_page,
 )
 from memsim.kernels.pcp import (
+    freed_pindex,
     nr_pcp_high,
     order_to_pindex,
     pcp_list,
@@ -57,7 +58,7 @@ from memsim.kernels.vmstat import (
     PGFREE,
 )
 from memsim.kernels.zonelist import next_zone, zone_at_mark, zonelist_zone
-from memsim.mm import MIGRATE_PCPTYPES, OP_FREE
+from memsim.mm import OP_FREE
 
 MANY_HALVINGS = 60
 """As good as endless for free_factor, and few enough to shift by."""
@@ -159,8 +160,7 @@ def free_run(m: Mem, b: Batch, i: int, stop: int) -> int:
             lru_del(m, pfn)
         forget_page(m, z, pfn, state)
         m.state[pfn] = blocktype << TYPE_SHIFT | PAGE_PCP
-        listtype = blocktype if blocktype < MIGRATE_PCPTYPES else MOVABLE
-        pcp_push_head(m, pcp_list(row, listtype), pfn)
+        pcp_push_head(m, pcp_list(row, freed_pindex(blocktype, 0)), pfn)
         m.page_table[handle] = 0
         b.pfn[i + n] = pfn
         b.status[i + n] = FREED

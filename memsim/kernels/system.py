@@ -163,7 +163,9 @@ S_MIGRATION = S_SPARE_END + 1
 NR_MIGRATION_FIELDS = 6
 S_NUMA_BALANCING = S_MIGRATION + NR_MIGRATION_FIELDS
 """1: some pages may have NUMA hints (Mem.numa_hints)."""
-SYSTEM_FIELDS = S_NUMA_BALANCING + 1
+S_HUGETLB_ISOLATED = S_NUMA_BALANCING + 1
+"""1: blocks of the hugetlb pool may be among those that are to be moved."""
+SYSTEM_FIELDS = S_HUGETLB_ISOLATED + 1
 PACE_NS = 5_000_000
 """So far streams may fall behind before the order of what follows is looked at again."""
 
