@@ -141,9 +141,11 @@ def under_pressure(repetitions: int) -> Iterator[Result]:
     ):
         yield best(f"{name}, per page scanned", (cost.scanned for cost in costs), "ns/page")
         yield best(f"{name}, per page {done}", (cost.done for cost in costs), "ns/page")
-    moves = migration.direct(10_000_000, 1)
-    yield best("direct migration of 2005, ranges", (cost.ranges for cost in moves), "ns/page", 10.0)
-    yield best("direct migration of 2005, random", (cost.random for cost in moves), "ns/page", 80.0)
+    for code in migration.CODES:
+        moves = migration.per_page(code, migration.PAGES, 1)
+        for order, goal in migration.GOALS.items():
+            costs = (getattr(cost, order) for cost in moves)
+            yield best(f"migration, {code}, {order}", costs, "ns/page", goal)
 
 
 def policies(repetitions: int) -> Iterator[Result]:
