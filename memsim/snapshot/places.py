@@ -18,7 +18,8 @@ from memsim.traces import _page_flags as kpf
 FREE, SILENT, USED, KERNEL = 0, 1, 4, 8
 """What it costs to take a page for free: nothing if its flags say so, little if it has none."""
 NEVER = 1 << 20
-"""What holds such a page is not free: reserved, no memory, or of another zone."""
+"""What holds such a page is not free: reserved, no memory, or of another zone. A chunk of such pages
+still fits into 32 bits."""
 PAGEBLOCKS_OF_CHUNK = MAX_ORDER_NR_PAGES // PAGEBLOCK_NR_PAGES
 
 
@@ -68,9 +69,9 @@ def place_free(
 
     Where flags and buddyinfo agree there is only one way.
     """
-    levels = [costs.astype(np.int64)]
+    levels = [costs]
     for _ in range(MAX_PAGE_ORDER):
-        levels.append(levels[-1].reshape(-1, 2).sum(axis=1))
+        levels.append(levels[-1].reshape(-1, 2).sum(axis=1, dtype=np.int32))
     blocks = [np.zeros(0, np.int64)] * len(free)
     lacking = np.zeros(len(free), np.int64)
     # Regions that are not free as a whole, by their number at the order above.
@@ -97,7 +98,7 @@ def place_free(
 
 
 def _cheapest(
-    costs: NDArray[np.int64], wanted: int, chance: np.random.Generator
+    costs: NDArray[np.int32], wanted: int, chance: np.random.Generator
 ) -> NDArray[np.int64]:
     """Return the places of so many of the smallest costs, of equal ones any; none that may not."""
     shuffled = chance.permutation(len(costs))
