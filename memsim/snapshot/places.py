@@ -18,8 +18,8 @@ from memsim.traces import _page_flags as kpf
 FREE, SILENT, USED, KERNEL = 0, 1, 4, 8
 """What it costs to take a page for free: nothing if its flags say so, little if it has none."""
 NEVER = 1 << 20
-"""What holds such a page is not free: reserved, no memory, or of another zone. A chunk of such pages
-still fits into 32 bits."""
+"""What holds such a page is not free: reserved, no memory, or of another zone. The sum over a chunk
+of them fits into 32 bits."""
 PAGEBLOCKS_OF_CHUNK = MAX_ORDER_NR_PAGES // PAGEBLOCK_NR_PAGES
 
 

@@ -100,8 +100,17 @@ def _owners(seen: Observed) -> NDArray[np.int16]:
     starts = np.maximum(np.arange(len(owners)) * PAGEBLOCK_NR_PAGES, 1)
     for z, zone in enumerate(seen.zones):
         inside = (zone.start_pfn <= starts) & (starts < zone.end_pfn) & (owners < 0)
+        if not seen.system.blocks and seen.flags is None:
+            inside[np.flatnonzero(inside)[_pageblocks_of(zone) :]] = False
         owners[inside & _online(seen, zone, starts)] = z
     return owners
+
+
+def _pageblocks_of(zone: ZoneSeen) -> int:
+    """Say how many pageblocks have memory, where nothing tells which: the lowest, then."""
+    if zone.pageblocks is not None:
+        return int(zone.pageblocks.sum())
+    return -(-zone.present // PAGEBLOCK_NR_PAGES)
 
 
 def _online(seen: Observed, zone: ZoneSeen, starts: NDArray[np.int64]) -> NDArray[np.bool_]:
