@@ -253,6 +253,10 @@ class Accesses(NamedTuple):
     remote: int
     """Of these, to memory of another node than the CPU's."""
     cost_ps: int
+    slow: int = 0
+    """Of these, to nodes of slower memory."""
+    waited_ns: int = 0
+    """How long all of them waited for their pages: for reclaim, or to be read."""
 
     def mean_ps_since(self, before: Accesses) -> int:
         """Return the mean cost of an access since an earlier count; 0 if there was none."""
@@ -305,5 +309,7 @@ class TrialRecord:
     migrations: tuple[Migration, ...] = ()
     removals: tuple[Removal, ...] = ()
     accesses: tuple[Accesses, ...] = ()
+    slower_nodes: tuple[int, ...] = ()
+    """Nodes whose memory is slower than that of others."""
     grouped: bool = False
     """In these kernels: that policy groups by mobility and can reserve pageblocks (HighAtomic)."""

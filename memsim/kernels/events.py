@@ -12,6 +12,7 @@ from memsim.kernels.buddy import pcp_allowed_order, prefetch_block
 from memsim.kernels.layout import (
     GONE,
     R_ACCESS_PS,
+    R_ACCESS_WAIT_NS,
     R_ACCESSES,
     R_FLAGS,
     R_HIGHEST_ZONE,
@@ -19,6 +20,7 @@ from memsim.kernels.layout import (
     R_NODE,
     R_NODEMASK,
     R_REMOTE_ACCESSES,
+    R_SLOW_ACCESSES,
     REQ_HUGE_FAULT,
     REQ_THISNODE,
     Z_NODE,
@@ -31,7 +33,14 @@ from memsim.kernels.page_alloc import (
     prep_new_page,
 )
 from memsim.kernels.swapfile import swap_free
-from memsim.kernels.system import S_EXTFRAG_INDEX, S_FALLBACK, S_WHY
+from memsim.kernels.system import (
+    N_DEMOTION_MASK,
+    NODE_FIELDS,
+    S_EXTFRAG_INDEX,
+    S_FALLBACK,
+    S_STALL,
+    S_WHY,
+)
 from memsim.kernels.touch import touch_resident
 from memsim.kernels.trace_log import (
     LOG_CAPACITY,
@@ -201,6 +210,9 @@ def count_access(m: Mem, rows: NDArray[np.int64], at: int, cpu: int, pfn: int) -
     rows[at + R_ACCESSES] += 1
     rows[at + R_REMOTE_ACCESSES] += 1 if node != home else 0
     rows[at + R_ACCESS_PS] += m.access_ps[home * m.nr_nodes + node]
+    slower = int(m.nodes[home * NODE_FIELDS + N_DEMOTION_MASK])
+    rows[at + R_SLOW_ACCESSES] += slower >> node & 1
+    rows[at + R_ACCESS_WAIT_NS] += m.system[S_STALL]
 
 
 @helper

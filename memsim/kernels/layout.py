@@ -188,9 +188,10 @@ R_NODE = 4
 R_NODEMASK = 5
 R_WAITERS, R_WAITED = 6, 7
 """Processes that wait for such requests, and what they have waited since anybody took note."""
-R_ACCESSES, R_REMOTE_ACCESSES, R_ACCESS_PS = 8, 9, 10
-"""Accesses (OP_TOUCH), those to another node's memory, and what all cost (picoseconds)."""
-REQUEST_FIELDS = 11
+R_ACCESSES, R_REMOTE_ACCESSES, R_ACCESS_PS, R_SLOW_ACCESSES, R_ACCESS_WAIT_NS = 8, 9, 10, 11, 12
+"""Accesses (OP_TOUCH), those to another node's memory, what all cost (picoseconds), those to a node
+of slower memory, and how long all waited for their pages (ns)."""
+REQUEST_FIELDS = 13
 
 REQ_HIGH = 1
 REQ_ATOMIC = 2

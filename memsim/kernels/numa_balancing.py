@@ -43,7 +43,7 @@ from memsim.kernels.migrate_target import (
     stays_balanced,
 )
 from memsim.kernels.placement import PolicyTables
-from memsim.kernels.system import S_NUMA_BALANCING
+from memsim.kernels.system import N_DEMOTION_MASK, NODE_FIELDS, S_NUMA_BALANCING
 from memsim.kernels.vmstat import (
     NUMA_HINT_FAULTS,
     NUMA_HINT_FAULTS_LOCAL,
@@ -51,6 +51,7 @@ from memsim.kernels.vmstat import (
     NUMA_PTE_UPDATES,
     PGMIGRATE_FAIL,
     PGMIGRATE_SUCCESS,
+    PGPROMOTE_SUCCESS,
     THP_MIGRATION_FAIL,
     THP_MIGRATION_SUCCESS,
 )
@@ -113,6 +114,8 @@ def may_be_moved(m: Mem, pfn: int, traits: int) -> bool:
 def migrate_misplaced_page(m: Mem, tables: PolicyTables, cpu: int, node: int, pfn: int) -> None:
     """Move a page to a node if that has memory to spare; nobody is told if that fails."""
     pages = lru_pages(int(m.state[pfn]))
+    slower = int(m.nodes[node * NODE_FIELDS + N_DEMOTION_MASK])
+    promoted = pages * (slower >> zone_get(m, page_zone(m, pfn), Z_NODE) & 1)
     if not stays_balanced(m, node, pages):
         return
     isolate_lru_page(m, pfn)
@@ -127,6 +130,7 @@ def migrate_misplaced_page(m: Mem, tables: PolicyTables, cpu: int, node: int, pf
     if code == 0:
         m.events[PGMIGRATE_SUCCESS] += pages
         m.events[NUMA_PAGES_MIGRATED] += pages
+        m.events[PGPROMOTE_SUCCESS] += promoted
         m.events[THP_MIGRATION_SUCCESS] += huge
     else:
         putback_lru_page(m, pfn)

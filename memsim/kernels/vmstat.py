@@ -101,6 +101,7 @@ SYSTEM_EVENTS = (
     "numa_pages_migrated",
     "pgdemote_kswapd",
     "pgdemote_direct",
+    "pgpromote_success",
 )
 (
     ALLOC_SUCCESS,
@@ -167,4 +168,5 @@ SYSTEM_EVENTS = (
     NUMA_PAGES_MIGRATED,
     PGDEMOTE_KSWAPD,
     PGDEMOTE_DIRECT,
+    PGPROMOTE_SUCCESS,
 ) = range(len(SYSTEM_EVENTS))

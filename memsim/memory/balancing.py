@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from memsim.kernels import numa_balancing
 from memsim.kernels.system import N_DEMOTION_MASK, N_DEMOTION_NODE, NODE_FIELDS
@@ -24,11 +24,27 @@ def scan(memory: Memory, handles: ArrayLike) -> int:
     return int(numa_balancing.change_prot_numa(memory.mem, np.asarray(handles, np.int32)))
 
 
+def know_slower(memory: Memory, node: int, slower: Sequence[int]) -> None:
+    """Let it be known which nodes have slower memory than a node; nothing is moved there yet."""
+    _row(memory, node)[N_DEMOTION_MASK] = sum(1 << other for other in set(slower))
+
+
 def demote_to(memory: Memory, node: int, slower: Sequence[int]) -> None:
     """Let reclaim move pages of a node to slower ones, the first of them if it has room.
 
     Without any, it takes them away as ever (/sys/kernel/mm/numa/demotion_enabled).
     """
-    row = memory.mem.nodes.reshape(-1, NODE_FIELDS)[node]
-    row[N_DEMOTION_NODE] = slower[0] + 1 if slower else 0
-    row[N_DEMOTION_MASK] = sum(1 << other for other in set(slower))
+    know_slower(memory, node, slower)
+    _row(memory, node)[N_DEMOTION_NODE] = slower[0] + 1 if slower else 0
+
+
+def slower_nodes(memory: Memory) -> tuple[int, ...]:
+    """Name the nodes that have slower memory than some other, ascending."""
+    masks = memory.mem.nodes.reshape(-1, NODE_FIELDS)[:, N_DEMOTION_MASK]
+    known = int(np.bitwise_or.reduce(masks))
+    return tuple(node for node in range(memory.mem.nr_nodes) if known >> node & 1)
+
+
+def _row(memory: Memory, node: int) -> NDArray[np.int64]:
+    row: NDArray[np.int64] = memory.mem.nodes.reshape(-1, NODE_FIELDS)[node]
+    return row

@@ -10,12 +10,14 @@ import numpy as np
 from memsim.errors import InputError, Problem
 from memsim.kernels.placement import PolicyTables
 from memsim.memory import Memory
+from memsim.memory.balancing import demote_to, know_slower
 from memsim.memory.boot import boot
 from memsim.memory.boot_2005 import boot_2005
 from memsim.memory.pressure import pressure_arrays, pressure_of
 from memsim.memory.restore import restore
 from memsim.memory.setup import Pressure
 from memsim.memory.undetermined import draw_undetermined
+from memsim.mm_init.memory_tiers import demotion_targets
 from memsim.policies import Kernel, kernel_with
 from memsim.profiles import PROFILES
 from memsim.scenario.cmdline import Cmdline
@@ -55,7 +57,22 @@ def start(
     if machine.nodes:
         memory.setup = replace(memory.setup, distances=machine.distance_matrix)
     put_under_pressure(memory, replace(pressure_of(machine), lumpy=PROFILES[profile].lumpy))
+    _know_tiers(memory, machine)
     return memory
+
+
+def _know_tiers(memory: Memory, machine: Machine) -> None:
+    """Say which nodes are slower, and whether reclaim demotes pages to them."""
+    targets = demotion_targets(
+        [len(node.cpus) for node in machine.nodes],
+        [node.total for node in machine.nodes],
+        machine.distance_matrix,
+    )
+    for node, slower in enumerate(targets):
+        if machine.vm.demotion_enabled:
+            demote_to(memory, node, slower)
+        else:
+            know_slower(memory, node, slower)
 
 
 def put_under_pressure(memory: Memory, pressure: Pressure) -> None:

@@ -21,7 +21,21 @@ COLUMNS = (
         better="lower",
         dtype="float64",
     ),
+    Column(
+        "fast_ratio",
+        "1",
+        "part of them to memory that is not slower than that of the CPU's node",
+        better="higher",
+        dtype="float64",
+    ),
     Column("access_ns", "ns", "their mean cost, by distance", better="lower", dtype="float64"),
+    Column(
+        "wait_ns",
+        "ns",
+        "how long they waited on average for their pages, as those in swap have to be read",
+        better="lower",
+        dtype="float64",
+    ),
 )
 
 
@@ -31,11 +45,15 @@ def measure(record: TrialRecord) -> dict[str, int | float | None]:
     served = counts["hit"] + counts["miss"]
     accesses = sum(one.number for one in record.accesses)
     remote = sum(one.remote for one in record.accesses)
+    slow = sum(one.slow for one in record.accesses)
     cost = sum(one.cost_ps for one in record.accesses)
+    waited = sum(one.waited_ns for one in record.accesses)
     return {
         **counts,
         "hit_ratio": counts["hit"] / served if served else None,
         "accesses": accesses or None,
         "remote_ratio": remote / accesses if accesses else None,
+        "fast_ratio": 1 - slow / accesses if accesses and record.slower_nodes else None,
         "access_ns": cost / 1000 / accesses if accesses else None,
+        "wait_ns": waited / accesses if accesses else None,
     }

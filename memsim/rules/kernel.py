@@ -22,6 +22,7 @@ VM_KEYS = {
     "compaction_proactiveness": "compaction came with Linux 2.6.35, on its own account with 5.9",
     "extfrag_threshold": "compaction came with Linux 2.6.35",
     "compact_unevictable_allowed": "compaction came with Linux 2.6.35",
+    "demotion_enabled": "reclaim demotes pages since Linux 5.15",
     "thp": "transparent huge pages came with Linux 2.6.38",
 }
 MECHANISMS = {

@@ -48,6 +48,15 @@ def machine_findings(machine: Machine) -> Iterator[Finding]:
     yield from _below_4g(machine)
     yield from _blocks(machine)
     yield from _distances(machine)
+    yield from _tiers(machine)
+
+
+def _tiers(machine: Machine) -> Iterator[Finding]:
+    slow = any(node.total and not node.cpus for node in machine.nodes)
+    if machine.vm.demotion_enabled and not slow:
+        message = "demotion_enabled: there is no slower memory to move pages to"
+        hint = "a node of slower memory has no CPUs (cpus: [])"
+        yield Finding(("machine", "vm", "demotion_enabled"), message, hint)
 
 
 def _below_4g(machine: Machine) -> Iterator[Finding]:

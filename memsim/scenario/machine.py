@@ -116,6 +116,8 @@ class Vm(Model):
     """Of a zone that a CPU may keep; 0: by the marks."""
     thp: Literal["always", "madvise", "never"] = "madvise"
     """Who gets transparent huge pages."""
+    demotion_enabled: bool = False
+    """Reclaim moves pages to slower memory first (/sys/kernel/mm/numa/demotion_enabled)."""
     numa_balancing: bool = False
     """Move pages after the CPUs that access them."""
     numa_balancing_scan_period: Annotated[Duration, Field(ge=1_000_000)] = 10**9

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from memsim import plugins
 from memsim.errors import TrialError
 from memsim.kernels.placement import OPT_GROUPING
+from memsim.memory.balancing import slower_nodes
 from memsim.memory.migrating_2005 import Touches
 from memsim.memory.start import start
 from memsim.memory.waiting import take_waits
@@ -359,5 +360,6 @@ class _Run:
             migrations=tuple(moved.row for moved in self.happenings.moved),
             removals=self.happenings.removed,
             accesses=self.locality.all(),
+            slower_nodes=slower_nodes(self.memory),
             grouped=self.grouped,
         )

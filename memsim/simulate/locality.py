@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from memsim.kernels.layout import R_ACCESS_PS, R_ACCESSES, R_REMOTE_ACCESSES, REQUEST_FIELDS
+from memsim.kernels.layout import (
+    R_ACCESS_PS,
+    R_ACCESS_WAIT_NS,
+    R_ACCESSES,
+    R_REMOTE_ACCESSES,
+    R_SLOW_ACCESSES,
+    REQUEST_FIELDS,
+)
 from memsim.memory import Memory
 from memsim.schema import Accesses, Migration
 
+COUNTED = [R_ACCESSES, R_REMOTE_ACCESSES, R_ACCESS_PS, R_SLOW_ACCESSES, R_ACCESS_WAIT_NS]
 NEVER = -1
 """In place of a time after which a migration has paid back."""
 
@@ -22,8 +30,7 @@ class Locality:
         """Count the accesses of a workload since the start."""
         mine = self._requests[workload]
         rows = self._memory.request_rows.reshape(-1, REQUEST_FIELDS)[mine.start : mine.stop]
-        count, remote, cost = rows[:, [R_ACCESSES, R_REMOTE_ACCESSES, R_ACCESS_PS]].sum(axis=0)
-        return Accesses(workload, int(count), int(remote), int(cost))
+        return Accesses(workload, *rows[:, COUNTED].sum(axis=0).tolist())
 
     def all(self) -> tuple[Accesses, ...]:
         """Count the accesses of all workloads that have made any."""
