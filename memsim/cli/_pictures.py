@@ -1,4 +1,4 @@
-"""Small pictures of a run for a terminal: free memory over time, outcomes, memory blocks.
+"""Small pictures of a run for a terminal: memory over time and at the end, outcomes, blocks.
 
 They show the first seed, policy by policy. A run with axes has none: its table reads as curves.
 """
@@ -26,6 +26,8 @@ SPARK_WIDTH, BAR_WIDTH, STRIP_WIDTH = 40, 24, 64
 MOST_ROWS = 12
 """Of one picture; what is more is counted."""
 STAYED = "stayed_"
+CELL, NO_MEMORY = 3, "..."
+TYPE_STYLES = {"U": "red", "M": "green", "R": "yellow", "H": "magenta", "C": "blue"}
 
 
 class Row(NamedTuple):
@@ -51,6 +53,7 @@ def pictures(run: Run) -> list[Table | Text]:
     seed = run.timeline["seed"].iloc[0]
     found = chain(
         _free_memory(run.timeline.query("seed == @seed")),
+        _zones(run.map.query("seed == @seed")),
         _attempts(run.high_order.query("seed == @seed")),
         _migrations(run.migration.query("seed == @seed")),
         _removals(run.hotplug.query("seed == @seed")),
@@ -113,6 +116,38 @@ def _free_memory(timeline: DataFrame) -> Iterator[Picture]:
                 rows.append(Row(str(zone), str(policy), line, says))
         if rows:
             yield Picture(f"{what} over {span}", rows)
+
+
+def _zones(cells: DataFrame) -> Iterator[Picture]:
+    rows = []
+    for zone, of_zone in cells.groupby("zone", sort=False):
+        for policy, mine in of_zone.groupby("policy", sort=False):
+            last = str(mine["cells"].iloc[-1])
+            if last:
+                rows.append(Row(str(zone), str(policy), strip(last), ""))
+    if rows:
+        title = (
+            "memory at the end (height: in use; red unmovable, green movable, yellow reclaimable)"
+        )
+        yield Picture(title, rows)
+
+
+def strip(cells: str) -> Text:
+    """Draw cells of a map as ``docs/results.md`` has them, as many at a place as there must be."""
+    each = [cells[i : i + CELL] for i in range(0, len(cells), CELL)]
+    places = min(len(each), STRIP_WIDTH)
+    text = Text()
+    for place in range(places):
+        mine = each[place * len(each) // places : (place + 1) * len(each) // places]
+        there = [cell for cell in mine if cell != NO_MEMORY]
+        if not there:
+            text.append(" ")
+            continue
+        letters = [cell[0] for cell in there]
+        used = sum(int(cell[1], 16) for cell in there) / len(there)
+        style = TYPE_STYLES.get(max(letters, key=letters.count), "white")
+        text.append(sparkline([used], 15), style)
+    return text
 
 
 def bar(parts: Sequence[tuple[float, str]]) -> Text:

@@ -8,7 +8,7 @@ from rich.console import Console
 from trials import SMALL, small
 
 from memsim.cli._answer import print_answer
-from memsim.cli._pictures import bar, pictures, sparkline
+from memsim.cli._pictures import STRIP_WIDTH, bar, pictures, sparkline, strip
 from memsim.execute import run
 from memsim.results.answer import answer
 
@@ -44,15 +44,23 @@ def test_a_bar_is_as_long_as_its_shares(shares, shown):
 
 
 def test_names_stay_text(done):
-    tables = {name: getattr(done, name) for name in ("high_order", "migration", "hotplug")}
+    tables = {name: getattr(done, name) for name in ("high_order", "migration", "hotplug", "map")}
     timeline = done.timeline.replace({"policy": {"none": "[red]\x1b[2J"}})
     text = drawn(SimpleNamespace(manifest=done.manifest, timeline=timeline, **tables))
     assert "[red]\\x1b[2J" in text
 
 
+def test_a_strip_has_heights_by_use_and_colours_by_type():
+    drawn = strip("Uf0" + "M00" + "..." + "R70")
+    assert drawn.plain == "█▁ ▄"
+    assert [str(span.style) for span in drawn.spans] == ["red", "green", "yellow"]
+    assert len(strip("M00" * 1000)) == STRIP_WIDTH
+
+
 def test_every_policy_is_drawn(done):
     text = drawn(done)
     assert "free memory over 100ms, seed 1" in text
+    assert "memory at the end" in text
     assert "attempts that got a block, seed 1" in text
     order_9 = text[text.index("order 9") :].splitlines()
     rows = done.high_order.query("order == 9 and seed == 1")
