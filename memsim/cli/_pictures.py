@@ -27,7 +27,7 @@ MOST_ROWS = 12
 """Of one picture; what is more is counted."""
 STAYED = "stayed_"
 CELL, NO_MEMORY = 3, "..."
-TYPE_STYLES = {"U": "red", "M": "green", "R": "yellow", "H": "magenta", "C": "blue"}
+TYPE_STYLES = {"U": "red", "M": "blue", "R": "yellow", "H": "magenta", "C": "green"}
 
 
 class Row(NamedTuple):
@@ -127,7 +127,7 @@ def _zones(cells: DataFrame) -> Iterator[Picture]:
                 rows.append(Row(str(zone), str(policy), strip(last), ""))
     if rows:
         title = (
-            "memory at the end (height: in use; red unmovable, green movable, yellow reclaimable)"
+            "memory at the end (height: in use; red unmovable, blue movable, yellow reclaimable)"
         )
         yield Picture(title, rows)
 

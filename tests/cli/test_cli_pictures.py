@@ -53,7 +53,7 @@ def test_names_stay_text(done):
 def test_a_strip_has_heights_by_use_and_colours_by_type():
     drawn = strip("Uf0" + "M00" + "..." + "R70")
     assert drawn.plain == "█▁ ▄"
-    assert [str(span.style) for span in drawn.spans] == ["red", "green", "yellow"]
+    assert [str(span.style) for span in drawn.spans] == ["red", "blue", "yellow"]
     assert len(strip("M00" * 1000)) == STRIP_WIDTH
 
 
