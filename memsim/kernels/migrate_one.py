@@ -95,8 +95,11 @@ def wait_on_page_writeback(m: Mem, tables: PolicyTables, pfn: int, mode: int, fo
 
 @helper
 def write_before_moving(m: Mem, tables: PolicyTables, pfn: int) -> int:
-    """Begin to write a dirty page, which cannot be moved before it is clean."""
-    if device_congested(m):
+    """Begin to write a dirty page, which cannot be moved before it is clean.
+
+    Others may have filled the device again by the time that a write has ended.
+    """
+    while device_congested(m):
         wait_until(m, tables, writes_end(m, 1))
     if int(m.state[pfn]) & PAGE_DIRTY:
         write_page(m, pfn)
