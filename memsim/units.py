@@ -217,6 +217,9 @@ def _existing(value: str, info: ValidationInfo) -> str:
     path = Path(info.context["directory"], value)
     if "\0" in value or not (path.is_file() or path.is_dir()):
         raise ValueError(f"file {describe(value)} does not exist")
+    if path.resolve() == Path("/") or path.resolve().is_relative_to("/proc"):
+        hint = "memsim snapshot -o DIR copies what it says of memory"
+        raise HintedError(f"{describe(value)} is a live machine, no file that stays", hint)
     info.context["inputs"].add(value)
     return value
 

@@ -15,6 +15,7 @@ from memsim.snapshot.observed import Observed, ZoneSeen, is_folder_of_copies
 from memsim.snapshot.room import with_room, zone_room
 from memsim.snapshot.scan import BlockScan, scan_block
 from memsim.snapshot.system import Block
+from memsim.units import format_bytes
 
 ANSWERS = ("no obstacle seen", "unknown", "no")
 
@@ -31,6 +32,8 @@ class CaptureAnswer:
     """Each as it is once those before it have gone, if they do."""
     pin_rate: float | None
     """The probability that a page to be moved is pinned, as assumed; None: nothing is assumed."""
+    pins: tuple[tuple[int, int], ...]
+    """Node, and how many pins by pin_user_pages (vfio, io_uring, RDMA) are held there."""
     missing: tuple[str, ...]
     differences: tuple[str, ...]
 
@@ -57,6 +60,8 @@ def ask_capture(
     pin_rate: float | None = None,
 ) -> CaptureAnswer:
     """Say of memory blocks what can be seen of them: of one, of a node's, or of all.
+
+    With ``size`` those that suffice for it, if there are enough in which no obstacle is seen.
 
     Raises InputError for a node or a block that is not there.
     """
@@ -85,6 +90,11 @@ def ask_capture(
     scans = sorted((_scan(seen, b) for b in chosen if b.online), key=_easiest)
     answered = sorted(with_room(scans, rooms), key=lambda s: ANSWERS.index(s.answer))
     block_bytes = seen.system.block_pages * PAGE_SIZE
+    if size is not None:
+        asked = f"{format_bytes(size)} of all blocks"
+        needed = -(-size // block_bytes)
+        enough = sum(scan.answer == ANSWERS[0] for scan in answered) >= needed
+        answered = answered[:needed] if enough else answered
     return CaptureAnswer(
         source=seen.source,
         asked=asked,
@@ -92,6 +102,7 @@ def ask_capture(
         wanted_bytes=block_bytes * len(answered) if size is None else size,
         blocks=tuple(answered),
         pin_rate=pin_rate,
+        pins=seen.pins,
         missing=seen.missing,
         differences=seen.differences,
     )

@@ -40,6 +40,7 @@ def as_lines(answer: CaptureAnswer) -> list[str]:
         f"{len(answer.blocks) - seen - unknown} stay, of {len(answer.blocks)} memory blocks of "
         f"{format_bytes(answer.block_bytes)}; the easiest first. {LIMITS}",
         "",
+        *_pins(answer),
         *_table(answer),
         *_obstacles(answer),
     ]
@@ -50,6 +51,13 @@ def as_lines(answer: CaptureAnswer) -> list[str]:
         if sentences:
             lines += ["", f"## {title}", "", *(f"- {sentence}" for sentence in sentences)]
     return lines
+
+
+def _pins(answer: CaptureAnswer) -> Iterator[str]:
+    if answer.pins:
+        held = ", ".join(f"{pages:,} on node {node}" for node, pages in answer.pins)
+        yield f"Pins held by vfio, io_uring, RDMA and the like: {held}; vmsplice's are not counted."
+        yield ""
 
 
 def _table(answer: CaptureAnswer) -> Iterator[str]:

@@ -126,10 +126,18 @@ def load_text(
             *sets,
             *([f"seeds={seeds}"] if seeds is not None else []),
         ),
-        inputs=tuple((p, digest_path(Path(directory, p))) for p in sorted(checked.inputs)),
+        inputs=tuple((p, _digest(Path(directory, p))) for p in sorted(checked.inputs)),
         plugins=tuple(PluginSource(f.folder, f.name, f.path, f.sha256) for f in plugins.loaded()),
     )
     return scenario.only(tuple(policies)) if policies else scenario
+
+
+def _digest(path: Path) -> str:
+    try:
+        return digest_path(path)
+    except OSError as error:
+        message = f"cannot be read ({error.strerror or error})"
+        raise InputError([Problem(str(error.filename or path), 0, 0, message)]) from error
 
 
 def _written(policy: Policy) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,6 +34,7 @@ from memsim.traces import _page_flags as kpf
 from memsim.traces._files import refuse
 
 ORDERS = np.arange(NR_PAGE_ORDERS)
+PIN_COUNTERS = ("nr_foll_pin_acquired", "nr_foll_pin_released")
 USERS = (
     "nr_zone_inactive_anon", "nr_zone_active_anon", "nr_zone_inactive_file", "nr_zone_active_file",
     "nr_zone_unevictable",
@@ -101,6 +102,8 @@ class Observed:
     """By node, then zone type."""
     system: System
     swap_bytes: int
+    pins: tuple[tuple[int, int], ...]
+    """Node, and how many pins by pin_user_pages are held there, where zoneinfo counts them."""
     flags: NDArray[np.uint64] | None
     """KPF_* masks by pfn; None if they cannot be read."""
     mapped: NDArray[np.bool_] | None
@@ -161,11 +164,20 @@ def observe(folder: Path) -> Observed:
         zones=tuple(zones),
         system=system,
         swap_bytes=counters.get("SwapTotal", 0) * 1024,
+        pins=tuple(_pins(texts)),
         flags=flags,
         mapped=None if mapcounts is None else mapcounts > 0,
         missing=tuple(copies.missing),
         differences=tuple(differences),
     )
+
+
+def _pins(zones: Iterable[ZoneText]) -> Iterator[tuple[int, int]]:
+    """Yield what a node's first zone counts for the node."""
+    for zone in sorted(zones, key=lambda z: z.node):
+        if PIN_COUNTERS[0] in zone.values:
+            taken, given_back = (zone.values.get(name, 0) for name in PIN_COUNTERS)
+            yield zone.node, max(taken - given_back, 0)
 
 
 def _pages(copies: Copies, name: str) -> NDArray[np.uint64] | None:

@@ -63,6 +63,18 @@ def test_text_says_what_cannot_be_seen_and_a_probability_only_with_a_rate():
     assert "goes if 0.001 of pages are pinned" in unplug(folder, "--pin-rate", "0.001")[1]
 
 
+def test_a_size_takes_the_easiest_blocks_that_suffice():
+    code, text = unplug(COMMITTED / "e3/dimm_anon" / START, "--size", "256MiB")
+    assert code == 0
+    assert text.startswith("# No obstacle seen in 256MiB of 256MiB")
+    assert [line[:5] for line in text.splitlines() if line.startswith("| 4")] == ["| 47 ", "| 46 "]
+
+
+def test_pins_that_zoneinfo_counts_are_said():
+    text = unplug(COMMITTED / "e3/n2_pinvm" / START, "--block", 37)[1]
+    assert "the like: 0 on node 0, 0 on node 1; vmsplice's are not counted" in text
+
+
 @pytest.mark.parametrize(
     ("args", "says"),
     [

@@ -161,6 +161,9 @@ CASES = [
      "x.yaml:12:25: min_free_kbytes: 16777216 is all memory of the machine"),
     ("capture and nodes", "  nodes:", "  from: .\n  nodes:",
      'x.yaml:10:3: "nodes" is what the capture says\n  hint: leave it out beside "from"'),
+    ("live machine", "  nodes:", "  from: /\n  nodes:",
+     'x.yaml:9:9: "/" is a live machine, no file that stays\n  '
+     "hint: memsim snapshot -o DIR copies what it says of memory"),
     ("unknown workload", "kind: app", "kind: ap",
      'x.yaml:14:14: there is no workload "ap"\n  hint: did you mean "app"?'),
     ("no kind", "kind: app, ", "", 'x.yaml:14:3: missing key "kind"'),
