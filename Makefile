@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test setup fmt lint check golden docs bench history sweep stats truth warmup clean
+.PHONY: help demo test setup fmt lint check golden docs bench history sweep stats browser truth warmup clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 16
@@ -53,6 +53,10 @@ sweep: setup ## Carry out 780 trials on every executor and compare the bytes of 
 
 stats: setup ## Measure how often the verdicts of memsim compare err, in simulated comparisons
 	@PYTHONPATH=tests $(BIN)/python -m planted
+
+browser: setup ## Open reports in Chromium (Debian: apt install chromium chromium-driver)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[browser]'
+	@MEMSIM_BROWSER=required $(BIN)/pytest -q -s tests/browser
 
 truth: setup ## Judge memsim against captures of a real kernel: make truth CAPTURES=DIR
 	@test -d "$(CAPTURES)" || { echo "usage: make truth CAPTURES=DIR" >&2; exit 2; }

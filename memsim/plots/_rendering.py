@@ -70,14 +70,17 @@ def specification(drawing: Drawing, *, ink: str, paper: str | None) -> dict[str,
     return {**spec, "config": {**spec.get("config", {}), **config}}
 
 
-def inline_svg(drawing: Drawing) -> str:
-    """Return a drawing as SVG for a page: in the page's own ink, named for who cannot see it."""
+def inline_svg(drawing: Drawing, prefix: str = "") -> str:
+    """Return a drawing as SVG for a page: in the page's own ink, named for who cannot see it.
+
+    ``prefix`` tells its inner names from those of the same figure of another run.
+    """
     import vl_convert
 
     spec = specification(drawing, ink="currentColor", paper=None)
     svg = str(vl_convert.vegalite_to_svg(spec, allowed_base_urls=[]))
     # Names within a page are unique; those of Vega count from 0 in each picture.
-    svg = re.sub(r'(id="|url\(#|href="#)([\w-]+)', rf"\g<1>{drawing.name}-\2", svg)
+    svg = re.sub(r'(id="|url\(#|href="#)([\w-]+)', rf"\g<1>{prefix}{drawing.name}-\2", svg)
     label = html.escape(f"{drawing.title} {drawing.text}", quote=True)
     # What is inside is said by the label, and by the table.
     svg = re.sub(r' (role|aria-[a-z]+)="[^"]*"', "", svg)
@@ -102,7 +105,9 @@ def table(rows: DataFrame) -> str:
         "".join(map(_cell, row)) for row in rows.head(MOST_ROWS).itertuples(index=False, name=None)
     ]
     body = "\n".join(f"<tr>{line}</tr>" for line in lines)
-    return f"<table><thead><tr>{heads}</tr></thead>\n<tbody>{body}</tbody></table>\n"
+    return (
+        f'<table class="sortable"><thead><tr>{heads}</tr></thead>\n<tbody>{body}</tbody></table>\n'
+    )
 
 
 def _cell(value: Any) -> str:

@@ -41,4 +41,5 @@ def told(rows: Any) -> str:
     """Say how much could go at the end."""
     last = rows[rows.seconds == rows.seconds.max()].groupby("policy", sort=False)["mean"].mean()
     parts = [f"{policy} {mean:,.0f} MiB" for policy, mean in last.items()]
-    return f"Could be removed at the end: {', '.join(parts)}."
+    text = f"Could be removed at the end: {', '.join(parts)}"
+    return f"{text}; what events have removed by then is not counted."
