@@ -1,17 +1,22 @@
 """The commands in docs/tutorial.md and docs/cookbook.md print what the pages show."""
 
+import shutil
+
 import pytest
 from click.testing import CliRunner
 from console_pages import DOCS, Command, Save, agrees, steps
 
 from memsim.cli import main
 
+COPIES = DOCS.parent / "tests/data/captures/e1/n2kc"
+"""What a reader has at hand as ``copies``: those of a real machine."""
 PAGES = ("tutorial.md", "cookbook.md")
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_can_be_followed(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    shutil.copytree(COPIES, tmp_path / "copies")
     page = (DOCS / name).read_text(encoding="utf-8")
     followed, faults = 0, []
     for step in steps(page):
