@@ -125,6 +125,7 @@ class Machine:
         self.memory.add_requests([kind.request for kind in KINDS.values()])
         let_fail(self.memory, True)
         self.kinds = np.zeros(0, np.int64)
+        self.demotes = False
         self.gone: set[int] = set()
         self.given: list[tuple[int, int]] = []
         """First handle and number of pages that whole ranges were given to."""

@@ -38,6 +38,8 @@ from memsim.mm import (
 from memsim.schema import Request
 
 FAULTS = ("none", "timeout", "signal", "target full", "swap full", "exit", "pin", "second")
+EVERY = 500
+"""Cases between two lines of progress."""
 LARGE = tuple(NAMES.index(name) for name in ("huge", "hugetlb"))
 
 
@@ -51,10 +53,14 @@ class Case(NamedTuple):
 
 def carry_out(seed: int) -> Case:
     """Carry out the case of a seed; raises AssertionError where something does not hold."""
+    action, fault = kind_of(seed)
+    return Case(action, fault, ACTIONS[action](np.random.default_rng((seed, 1)), fault))
+
+
+def kind_of(seed: int) -> tuple[str, str]:
+    """Say what is under way in the case of a seed, and what goes wrong."""
     rng = np.random.default_rng(seed)
-    action = str(rng.choice(list(ACTIONS)))
-    fault = str(rng.choice(FAULTS))
-    return Case(action, fault, ACTIONS[action](rng, fault))
+    return str(rng.choice(list(ACTIONS))), str(rng.choice(FAULTS))
 
 
 def _code(number: int) -> str:
@@ -74,6 +80,7 @@ def _populated(rng: np.random.Generator, whole_section: bool = False) -> Machine
     if rng.random() < 0.3:
         nodes = len(machine.memory.setup.cpu_node)
         demote_to(machine.memory, 0, tuple(range(1, nodes)))
+        machine.demotes = True
     if rng.random() < 0.5:
         machine.pin(long_term=bool(rng.integers(2)), most=5)
     return machine
@@ -216,10 +223,10 @@ def _virtio(rng: np.random.Generator, fault: str) -> str:
     return _code(outcome.errno)
 
 
-def _others_moved(counters: Mapping[str, int]) -> bool:
-    """Say whether compaction or demotion moved pages meanwhile."""
-    names = ("compact_migrated", "compact_not_migrated", "pgdemote_kswapd", "pgdemote_direct")
-    return any(counters.get(name, 0) for name in names)
+def _others_moved(machine: Machine, counters: Mapping[str, int]) -> bool:
+    """Say whether compaction or demotion moved pages meanwhile, or may have tried to."""
+    names = ("compact_migrated", "compact_not_migrated")
+    return machine.demotes or any(counters.get(name, 0) for name in names)
 
 
 def _syscall(rng: np.random.Generator, fault: str) -> str:
@@ -245,10 +252,10 @@ def _syscall(rng: np.random.Generator, fault: str) -> str:
     done = call.outcome(result, np.zeros(0, np.int32))
     memory.happens = None
     pages = alive[(done.codes == 0) & (done.tries > 0)]
-    if not _others_moved(done.counters):
+    if not _others_moved(machine, done.counters):
         here = migrating.query(memory, pages)
         assert np.isin(here, (node, migrating.NOT_PRESENT)).all(), "a page is on another node"
-    counts = fault != "pin" and not _others_moved(done.counters)
+    counts = fault != "pin" and not _others_moved(machine, done.counters)
     if counts and not np.isin(machine.kinds[alive], LARGE).any():
         moved, failed = (done.counters.get(f"pgmigrate_{n}", 0) for n in ("success", "fail"))
         assert moved == np.count_nonzero(done.codes == 0)
@@ -291,7 +298,7 @@ ACTIONS: dict[str, Callable[[np.random.Generator, str], str]] = {
 
 
 def main() -> int:
-    """Carry out cases and print what came of them; the seeds of those that failed first."""
+    """Print what came of the cases, and those at once in which something does not hold."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1, help="of the first case")
@@ -302,13 +309,13 @@ def main() -> int:
             found[carry_out(seed)] += 1
         except Exception as error:
             failed += 1
-            rng = np.random.default_rng(seed)
-            what = rng.choice(list(ACTIONS)), rng.choice(FAULTS)
-            print(f"seed {seed} {what}: {type(error).__name__} {error}", flush=True)
+            print(f"seed {seed}, {' '.join(kind_of(seed))}: {error!r}", flush=True)
+        done = seed - given.seed + 1
+        if done % EVERY == 0 or done == given.cases:
+            took = time.perf_counter() - began
+            print(f"{done:>8,} cases  {failed} failed  {took:,.0f} s", flush=True)
     for case, count in sorted(found.items()):
         print(f"{case.action:>14}  {case.fault:<12} {case.result:<8} {count:>6,}")
-    took = time.perf_counter() - began
-    print(f"{given.cases:,} cases, {failed} failed, {took:,.0f} s")
     return 1 if failed else 0
 
 
