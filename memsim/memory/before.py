@@ -59,7 +59,8 @@ def mark_before(
         L.PAGE_ALLOCATED | kinds << L.TYPE_SHIFT | mobility << L.MOBILITY_SHIFT | page
     )
     huge = _huge_pages(memory, flags, pfns) if flags is not None else np.zeros(0, np.int64)
-    boot_kernels.place_lru_pages(memory.mem, np.union1d(pfns[page != 0], huge).astype(np.int32))
+    listed = (page != 0) | np.isin(pfns, huge)
+    boot_kernels.place_lru_pages(memory.mem, pfns[listed].astype(np.int32))
     memory.add_zone_field(z, L.Z_NR_MAPPED, _mapped_huge_pages(memory, huge))
     dirty_file = page & (L.PAGE_DIRTY | L.PAGE_ANON) == L.PAGE_DIRTY
     memory.add_zone_field(z, L.Z_NR_DIRTY, int(np.count_nonzero(dirty_file)))

@@ -52,7 +52,10 @@ class Copies:
             return path, raw.decode("utf-8", "backslashreplace").split("\n")
         if name in NEEDED:
             what = "is empty" if path is not None else f"holds no copy of /proc/{name}"
-            hint = "copy it with: cat /proc/" + name
+            live = self.folder == Path("/")
+            hint = (
+                "--from takes copies of another machine" if live else f"cat /proc/{name} prints it"
+            )
             raise refuse(path or self.folder, what, hint=hint)
         self.lacks(name, path)
         return None

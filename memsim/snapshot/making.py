@@ -35,10 +35,12 @@ def make_snapshot(source: Path, output: Path, force: bool = False) -> Made:
     """Copy what ``source`` says of a machine's memory, and write a scenario that begins with it.
 
     ``output`` appears whole or not at all. Raises InputError for copies that are truncated or make
-    no machine, and if ``output`` exists, unless ``force`` is set.
+    no machine, and if ``output`` exists, unless it is a snapshot and ``force`` is set.
     """
     if output.exists() and not force:
         raise refuse(output, "exists already", hint="--force replaces it")
+    if output.exists() and not (output / SCENARIO).is_file():
+        raise refuse(output, f"has no {SCENARIO}, so it is not replaced")
     live = source == Path("/")
     if not live:
         observe(source)

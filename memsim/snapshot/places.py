@@ -42,7 +42,8 @@ def page_costs(
     """
     chunks = np.unique(own // PAGEBLOCKS_OF_CHUNK)
     pages = (chunks[:, None] * MAX_ORDER_NR_PAGES + np.arange(MAX_ORDER_NR_PAGES)).reshape(-1)
-    mine = np.isin(pages // PAGEBLOCK_NR_PAGES, own) & (first <= pages) & (pages < last)
+    blocks = (chunks[:, None] * PAGEBLOCKS_OF_CHUNK + np.arange(PAGEBLOCKS_OF_CHUNK)).reshape(-1)
+    mine = np.repeat(np.isin(blocks, own), PAGEBLOCK_NR_PAGES) & (first <= pages) & (pages < last)
     costs = np.full(len(pages), NEVER, np.int32)
     if flags is None:
         costs[mine] = FREE

@@ -68,6 +68,17 @@ def test_nothing_is_replaced_without_force(made):
     assert "exists already" in output
 
 
+def test_force_replaces_a_snapshot_and_nothing_else(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/letter").write_text("dear")
+    code, output = call("snapshot", "--from", IDLE, "-o", tmp_path / "mine", "--force")
+    assert code == 2
+    assert "has no snapshot.yaml, so it is not replaced" in output
+    (tmp_path / "mine/snapshot.yaml").write_text("old")
+    assert call("snapshot", "--from", IDLE, "-o", tmp_path / "mine", "--force")[0] == 0
+    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == ["snapshot.yaml", "state"]
+
+
 def test_a_truncated_copy_leaves_nothing_behind(tmp_path):
     shutil.copytree(IDLE, tmp_path / "copies")
     path = tmp_path / "copies/zoneinfo.txt"
