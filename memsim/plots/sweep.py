@@ -7,6 +7,7 @@ from typing import Any
 import altair as alt
 
 from memsim.plots._frames import over_seeds
+from memsim.plots._headlines import HEADLINES
 from memsim.plots._style import in_order, policy_color, sized
 from memsim.results import Run
 from memsim.results.answer import matters
@@ -14,8 +15,9 @@ from memsim.results.tables import csv_text
 
 MISSING = "it has no axis"
 HINT = "add axes to the scenario: {machine.block_size: [128MiB, 256MiB]}"
+TOLD = 3
 MOST = 6
-"""Metrics: those that change most, against what the seeds do to them."""
+"""Metrics: what people ask first, then what changes most against what the seeds do to it."""
 
 
 def rows(run: Run) -> Any:
@@ -43,9 +45,11 @@ def rows(run: Run) -> Any:
         table = over_seeds(trials.assign(value=values), keys, "value")
         if len(table) and _tells(table) > 0:
             tables[name] = table
-    best = sorted(tables, key=lambda name: -_tells(tables[name]))[:MOST]
+    asked = [name for name in HEADLINES if name in tables]
+    others = sorted(tables.keys() - set(asked), key=lambda name: (-_tells(tables[name]), name))
+    best = [*asked, *others][:MOST]
     heads = ["policy", "point", "metric", "x", "y", "panel", "mean", "low", "high", "seeds"]
-    chosen = [tables[name].assign(metric=name)[heads] for name in tables if name in best]
+    chosen = [tables[name].assign(metric=name)[heads] for name in best]
     if not chosen:
         return pandas.DataFrame(columns=heads)
     return pandas.concat(chosen).assign(axis_x=run.axes[0], axis_y=(*run.axes, "")[1])
@@ -61,10 +65,20 @@ def _tells(table: Any) -> float:
 
 def chart(rows: Any) -> Any:
     """Draw lines over one axis, or a heat map over two."""
+    prefix = _common(in_order(rows, "x"))
+    rows = rows.assign(
+        x=rows.x.str.removeprefix(prefix), axis_x=rows.axis_x.str.cat([prefix] * len(rows), sep=" ")
+    )
     parts = [_panel(rows[rows.metric == metric], metric) for metric in in_order(rows, "metric")]
     columns = 3 if not rows.y.any() else 2
     chart: Any = alt.concat(*parts, columns=columns)
     return chart.resolve_scale(color="independent" if rows.y.any() else "shared")
+
+
+def _common(values: list[str]) -> str:
+    """Return what all values begin with, up to a sign of equality."""
+    name, equals, _ = values[0].partition("=")
+    return name + equals if all(v.startswith(name + equals) for v in values) and equals else ""
 
 
 def _panel(rows: Any, metric: str) -> Any:
@@ -85,13 +99,13 @@ def _panel(rows: Any, metric: str) -> Any:
 
 
 def told(rows: Any) -> str:
-    """Say for each metric where the best-known policy begins and ends."""
+    """Say for the first metrics between which means they lie, and where."""
     parts = []
-    for metric, group in rows.groupby("metric", sort=False):
-        of = group[group.policy == group.policy.iloc[0]]
-        first, last = of.iloc[0], of.iloc[-1]
+    for metric in in_order(rows, "metric")[:TOLD]:
+        group = rows[rows.metric == metric].sort_values("mean", kind="stable")
+        first, last = group.iloc[0], group.iloc[-1]
         parts.append(
-            f"{metric} goes from {first['mean']:,.4g} at {first.point} to "
-            f"{last['mean']:,.4g} at {last.point} under {first.policy}"
+            f"{metric} lies between {first['mean']:,.1f} ({first.policy} at {first.point}) and "
+            f"{last['mean']:,.1f} ({last.policy} at {last.point})"
         )
     return f"{'; '.join(parts)}."

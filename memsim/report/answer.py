@@ -8,23 +8,16 @@ from dataclasses import dataclass
 
 from memsim.compare import Comparison, Row, compare
 from memsim.errors import InputError
+from memsim.plots._headlines import HEADLINES
 from memsim.results import Run
-from memsim.results.answer import answer, is_ratio, shown, verdicts
+from memsim.results.answer import IDEAL, AnswerRow, answer, is_ratio, shown, verdicts
 from memsim.scenario import Point
 from memsim.schema import Column
 
-HEADLINES = {
-    "hotplug.blocks_removed": "memory blocks taken offline",
-    "hotplug.removable_blocks": "memory blocks that could be removed",
-    "migration.success_ratio": "of the pages moved",
-    "high_order.success_ratio": "of the attempts to get a large block succeeded",
-    "fragmentation.unusable_index": "thousandths of free memory too broken for large blocks",
-    "pageblocks.mixed": "pageblocks that hold more than one type",
-    "fallback.events": "requests served from another type's memory",
-}
-"""What people ask first, in this order, in their words; else the first metric with a verdict."""
 FOUND = ("better", "worse", "differs")
 MOST_FINDINGS = 400
+MOST_ALONG = 3
+"""Sentences on where on the axes things are best."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +76,10 @@ def answer_of(runs: Sequence[Run]) -> Answer:
     means = tuple(mean for run in runs for mean in _means(run))
     policies = tuple(dict.fromkeys(p for run in runs for p in answer(run).policies))
     return Answer(
-        sentences=tuple(_sentences(found)) if found else (_alone(runs[0]),),
+        sentences=(
+            *(text for run in runs if run.axes for text in _along_axes(run)),
+            *(_sentences(found) if found else [_alone(runs[0])]),
+        ),
         baseline=found.baseline if found else "",
         findings=tuple(map(_finding, sure[:MOST_FINDINGS])),
         others=tuple(map(_finding, rest[:MOST_FINDINGS])),
@@ -92,6 +88,35 @@ def answer_of(runs: Sequence[Run]) -> Answer:
         expectations=tuple(text for run in runs for text in _expected(run)),
         notes=tuple([*(found.notes if found else ()), *([note] if note else [])]),
     )
+
+
+def _along_axes(run: Run) -> list[str]:
+    """Say of what people ask first where on the axes it is best, and where worst."""
+    found = answer(run)
+    texts: list[str] = []
+    for metric, what in HEADLINES.items():
+        values = [
+            (mean, policy, row)
+            for row in found.rows
+            if row.metric == metric
+            for policy, mean in zip(found.policies, row.means, strict=True)
+            if mean is not None and policy != IDEAL
+        ]
+        if len({mean for mean, _, _ in values}) > 1 and len(texts) < MOST_ALONG:
+            upward = values[0][2].column.better == "higher"
+            ends = [max(mean for mean, _, _ in values), min(mean for mean, _, _ in values)]
+            best, worst = ends if upward else ends[::-1]
+            first = what[0].upper() + what[1:]
+            texts.append(f"{first}: best {_at(values, best)}; worst {_at(values, worst)}.")
+    return texts
+
+
+def _at(values: Sequence[tuple[float, str, AnswerRow]], mean: float) -> str:
+    """Write a mean and where it was found; of several places the first and how many more."""
+    places = [(policy, row) for found, policy, row in values if found == mean]
+    policy, row = places[0]
+    more = f" and {len(places) - 1} more" if len(places) > 1 else ""
+    return f"{shown(mean, row.column)}, with {policy} at {_place(row.point)}{more}"
 
 
 def _comparison(runs: Sequence[Run]) -> tuple[Comparison | None, str]:

@@ -15,7 +15,8 @@ FIRST = ("answer", "certainty", "hot-remove", "removable", "migration", "swap-fa
 """In this order; the map of memory has its own part of the page."""
 ONLY_IF_ANY = {"swap-fallback": "mean"}
 """Figures that say nothing where this column is 0 throughout."""
-MOST_POINTS = 16
+OF_ALL_POINTS = ("answer", "certainty", "sweep")
+MOST_POINTS = 6
 """Panels for each point of the axes are drawn up to here; a sweep has its own figure."""
 
 
@@ -36,17 +37,19 @@ def sections(run: Run, prefix: str) -> tuple[list[Section], list[str]]:
     ``prefix`` tells names in the page from those of another run.
     """
     drawn, missing = [], []
+    points = {tuple(trial["point"].values()) for trial in run.manifest["trials"]}
     for name in FIRST:
+        if name not in OF_ALL_POINTS and len(points) > MOST_POINTS:
+            missing.append(f"{name}: too many points of the axes for one picture; "
+                           f"memsim plot --figure {name} --point VALUE draws one")  # fmt: skip
+            continue
         try:
             drawing = draw(run, name)
         except InputError:
             figure = find(name)
             missing.append(f"{name}: {figure.MISSING}. {figure.HINT}")
             continue
-        if name not in ("sweep", "certainty") and len(set(drawing.rows.point)) > MOST_POINTS:
-            missing.append(f"{name}: too many points of the axes for one picture. "
-                           f"memsim plot --figure {name} --point VALUE draws some")  # fmt: skip
-        elif name not in ONLY_IF_ANY or drawing.rows[ONLY_IF_ANY[name]].any():
+        if name not in ONLY_IF_ANY or drawing.rows[ONLY_IF_ANY[name]].any():
             drawn.append(_section(drawing, prefix))
     return drawn, missing
 

@@ -203,6 +203,7 @@ def test_a_sweep_without_a_map_says_how_to_keep_one(tmp_path):
     axes = SMALL + "axes:\n  workloads.app.anon: [1MiB, 2MiB]\n"
     text = report([run(small(axes, seeds="1"), out=tmp_path)])
     assert "No map was kept: write record: {map: true}" in text
+    assert re.search(r"best [\d,.]+, with \w+ at \dMiB.*; worst [\d,.]+, with", text)
     assert 'id="figure-sweep"' in text and "map-data" not in text.replace('"map-data"', "", 1)
 
 
