@@ -119,6 +119,30 @@ class Pin(NamedTuple):
     """FOLL_LONGTERM: they are moved out of Movable and CMA memory first."""
 
 
+class HugeMapping(NamedTuple):
+    """Huge pages of the pool that a workload maps, touches one after the other, and gives back."""
+
+    start_ns: int
+    """When it reserves all of them; a workload that cannot ends."""
+    grow_ns: int
+    """Time in which it touches them, at an even rate."""
+    exit_ns: int
+    """When it gives them back."""
+    handles: NDArray[np.int32]
+    preferred: tuple[int, ...]
+    """Nodes that they come from in turn."""
+    nodes: tuple[int, ...] | None
+    """The only nodes that they may come from; None: any."""
+
+
+class HugePages(NamedTuple):
+    """The pool of huge pages at the end of a trial, by node."""
+
+    total: tuple[int, ...]
+    free: tuple[int, ...]
+    reserved: int
+
+
 @dataclass(frozen=True)
 class Stream:
     """All that one workload will ask for, planned ahead."""
@@ -140,6 +164,7 @@ class Stream:
     traits: NDArray[np.uint8] | None = None
     """What handles hold besides (layout.TRAIT_*), of length ``handles``; None: nothing."""
     pins: tuple[Pin, ...] = ()
+    huge: HugeMapping | None = None
     pace: Pace | None = None
     """Without it, events happen when they were planned, whatever becomes of earlier ones."""
     notes: tuple[str, ...] = ()
@@ -309,6 +334,8 @@ class TrialRecord:
     migrations: tuple[Migration, ...] = ()
     removals: tuple[Removal, ...] = ()
     accesses: tuple[Accesses, ...] = ()
+    huge_pages: HugePages | None = None
+    """None: the machine has no pool of them."""
     slower_nodes: tuple[int, ...] = ()
     """Nodes whose memory is slower than that of others."""
     grouped: bool = False

@@ -16,6 +16,7 @@ from memsim.memory.boot import boot
 from memsim.memory.contiguous import alloc_contig
 from memsim.memory.hotplug import offline
 from memsim.memory.hotplug_2005 import offline_2005
+from memsim.memory.hugetlb import fault, set_nr_hugepages, unmap
 from memsim.memory.migrating import Call
 from memsim.memory.migrating_2005 import migrate
 from memsim.memory.onlining import online
@@ -76,6 +77,7 @@ def entry_points() -> dict[str, Callable[[], object]]:
         "check": memory.check,
         **_migrations(memory),
         **_removals(_booted()),
+        **_huge_pages(_booted()),
         "linux_2_6_14.free_boot_pages": lambda: old.free_boot_range(0, 0, end, 32),
         "linux_2_6_14.setup_zone_migrate_reserve": lambda: setup_zone_migrate_reserve(old.mem, 0),
         "linux_2_6_14.run_batch": lambda: _run(old),
@@ -125,6 +127,17 @@ def _removals(memory: Memory) -> dict[str, Callable[[], object]]:
         **dict.fromkeys(
             (*whole, *taken), lambda: alloc_contig(memory, SECTION_PAGES, PAGEBLOCK_NR_PAGES)
         ),
+    }
+
+
+def _huge_pages(memory: Memory) -> dict[str, Callable[[], object]]:
+    """Keep a huge page, map it, give it back; the section that it is in does not matter."""
+    handle = np.zeros(1, np.int32)
+    return {
+        "add_to_pool": lambda: set_nr_hugepages(memory, (1,)),
+        "fault_huge_pages": lambda: fault(memory, handle, 0, None),
+        "give_back_huge_pages": lambda: unmap(memory, handle),
+        "dissolve_free_huge_pages": lambda: offline(memory, 2 * SECTION_PAGES, SECTION_PAGES),
     }
 
 

@@ -91,6 +91,8 @@ def candidates(trial: Trial, found: Sequence[Removed]) -> Iterator[tuple[str, Pa
         yield from _movable(trial, [one.row.block for one in stayed])
     if Reason.PINNED in reasons:
         yield from _unpinned(trial)
+    if Reason.NO_HUGE_PAGE in reasons:
+        yield from _larger_pool(trial, stayed)
     if Reason.NO_MEMORY in reasons:
         yield from _more_memory(trial, stayed)
 
@@ -172,6 +174,18 @@ def _unpinned(trial: Trial) -> Iterator[tuple[str, Paths]]:
     for i, event in enumerate(trial.scenario.events):
         if event.do == "pin":
             yield f"unpin the pages of {event.workload}", {f"events.{i}.share": 0}
+
+
+def _larger_pool(trial: Trial, stayed: Sequence[Removed]) -> Iterator[tuple[str, Paths]]:
+    """Let another node keep as many huge pages as the blocks' nodes do, from boot on."""
+    machine = trial.scenario.machine
+    gone = _nodes_of(trial, [one.row.block for one in stayed])
+    others = [node.id for node in machine.nodes if node.total and node.id not in gone]
+    pages = sum(machine.huge_pages[node] for node in gone)
+    if others:
+        node, more = others[0], machine.huge_pages[others[0]] + pages
+        text = f"{more} huge pages in the pool of node {node}"
+        yield text, {f"machine.nodes.{node}.nr_hugepages": more}
 
 
 def _more_memory(trial: Trial, stayed: Sequence[Removed]) -> Iterator[tuple[str, Paths]]:

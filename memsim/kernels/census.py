@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsim.kernels._jit import inline, kernel, pointers, ptr
+from memsim.kernels.hugetlb import is_huge_page
 from memsim.kernels.layout import (
     FREE_ORDER_MASK,
     MOBILITY_MASK,
@@ -32,6 +33,7 @@ from memsim.mm import (
     MAX_ORDER_NR_PAGES,
     MAX_PAGE_ORDER,
     MIGRATE_TYPES,
+    PAGEBLOCK_ORDER,
 )
 
 TOTAL_MIXED, TOTAL_PCP, TOTAL_MIXED_AREAS, TOTAL_EMPTY_AREAS = range(4)
@@ -182,7 +184,10 @@ def count_memory_blocks(
             elif state & PAGE_ALLOCATED:
                 order = held_order(state)
                 count[at + BLOCK_ALLOCATED] += 1 << order
-                if state & PAGE_PINNED or not state & (PAGE_LRU | PAGE_LRU_PENDING):
+                movable = state & (PAGE_LRU | PAGE_LRU_PENDING) != 0 or (
+                    order == PAGEBLOCK_ORDER and is_huge_page(m, pfn)
+                )
+                if state & PAGE_PINNED or not movable:
                     count[at + BLOCK_UNMOVABLE] += 1 << order
             else:
                 order = 0

@@ -6,6 +6,12 @@ Source: mm/migrate.c, Linux 6.1.192 (spec 8.2-8.5).
 from __future__ import annotations
 
 from memsim.kernels._jit import helper, inline
+from memsim.kernels.hugetlb import (
+    count_moved_huge_page,
+    enqueue_huge_page,
+    is_free_huge_page,
+    is_huge_page,
+)
 from memsim.kernels.layout import (
     BUFFERS_AT_HAND,
     ORDER_MASK,
@@ -27,6 +33,7 @@ from memsim.kernels.page_alloc import count_page_state, free_pages
 from memsim.kernels.system import S_BUFFERS_LET_GO, S_HUGETLB_ISOLATED
 from memsim.kernels.trace_log import LOG_FREE, log_event
 from memsim.kernels.vmstat import PGALLOC
+from memsim.mm import PAGEBLOCK_NR_PAGES
 
 MIGRATE_PASSES = 10
 
@@ -57,6 +64,15 @@ def free_traced(m: Mem, cpu: int, pfn: int) -> None:
     """Free a block that the kernel itself no longer needs."""
     log_event(m, LOG_FREE, pfn, (int(m.state[pfn]) & ORDER_MASK) >> ORDER_SHIFT, 0)
     free_pages(m, cpu, pfn)
+
+
+@helper
+def put_target(m: Mem, cpu: int, pfn: int) -> None:
+    """Give a block back to which nothing has been moved."""
+    if is_free_huge_page(m, pfn):
+        enqueue_huge_page(m, pfn)
+    else:
+        free_traced(m, cpu, pfn)
 
 
 @inline
@@ -93,6 +109,8 @@ def move_page(m: Mem, cpu: int, source: int, target: int) -> None:
     """
     state = int(m.state[source])
     pages = lru_pages(state)
+    of_pool = pages == PAGEBLOCK_NR_PAGES and is_huge_page(m, source)
+    target_of_pool = of_pool and is_free_huge_page(m, target)
     take_place(m, source, state, target)
     count_page_state(m, page_zone(m, source), state, -pages)
     count_page_state(m, page_zone(m, target), state, pages)
@@ -102,6 +120,11 @@ def move_page(m: Mem, cpu: int, source: int, target: int) -> None:
         lru_add(m, target)
     kept = TYPE_MASK | ORDER_MASK | PAGE_LRU | PAGE_ISOLATED
     m.state[source] = state & kept | PAGE_ALLOCATED
+    if target_of_pool:
+        enqueue_huge_page(m, source)
+        return
+    if of_pool:
+        count_moved_huge_page(m, source, target)
     free_traced(m, cpu, source)
 
 

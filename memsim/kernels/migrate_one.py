@@ -23,7 +23,7 @@ from memsim.kernels.layout import (
     Mem,
 )
 from memsim.kernels.lru import lru_pages, page_holder
-from memsim.kernels.migrate import free_traced, move_page
+from memsim.kernels.migrate import move_page, put_target
 from memsim.kernels.migrate_obstacle import NEEDS_WRITE, obstacle, traits_of
 from memsim.kernels.migrate_target import TargetRequest, alloc_migration_target
 from memsim.kernels.page_io import device_congested, write_page, writeback_entry, writes_end
@@ -163,7 +163,7 @@ def unmap_and_move(
         force = 1 if attempt >= FORCE_FROM else 0
         code = try_to_move(m, tables, source, target, cpu, mode, force)
         if code != 0:
-            free_traced(m, cpu, target)
+            put_target(m, cpu, target)
     micros = int(m.system[S_STALL]) // 1000
     log_event(m, LOG_MIGRATE_PAGE, source, target, attempt, code, micros)
     return code

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsim.kernels._jit import helper, inline
+from memsim.kernels.hugetlb import is_huge_page
+from memsim.kernels.hugetlb_pool import dequeue_huge_page_nodemask
 from memsim.kernels.layout import (
     MOBILITY_MASK,
     MOBILITY_SHIFT,
@@ -44,7 +46,7 @@ from memsim.kernels.page_alloc import fast_path_flags, walk
 from memsim.kernels.placement import PolicyTables
 from memsim.kernels.slowpath import WMARK_HIGH, alloc_pages_slowpath
 from memsim.kernels.zonelist import AllocContext, zone_watermark_ok
-from memsim.mm import MigrateReason, Migratetype, ZoneType
+from memsim.mm import PAGEBLOCK_ORDER, MigrateReason, Migratetype, ZoneType
 
 LONGTERM_PIN = int(MigrateReason.LONGTERM_PIN)
 NUMA_MISPLACED = int(MigrateReason.NUMA_MISPLACED)
@@ -152,10 +154,17 @@ def alloc_page_of(m: Mem, tables: PolicyTables, ac: AllocContext) -> int:
 def alloc_migration_target(
     m: Mem, tables: PolicyTables, cpu: int, want: TargetRequest, source: int, reason: int
 ) -> int:
-    """Allocate a block to which the block at ``source`` is to be moved; -1 if there is none."""
+    """Allocate a block to which the block at ``source`` is to be moved; -1 if there is none.
+
+    For a huge page of the pool a free one is taken, and only without any a new block.
+    """
     ac = target_context(m, cpu, want, source, reason)
     if reason == NUMA_MISPLACED and not stays_balanced(m, want.node, 1 << ac.order):
         return -1
+    if ac.order == PAGEBLOCK_ORDER and is_huge_page(m, source):
+        pfn = dequeue_huge_page_nodemask(m, ac)
+        if pfn >= 0:
+            return pfn
     pfn = alloc_page_of(m, tables, ac)
     if pfn >= 0:
         prep_target(m, pfn, ac.order)

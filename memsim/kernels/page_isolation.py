@@ -15,6 +15,7 @@ from memsim.kernels.buddy import (
 )
 from memsim.kernels.census import free_order_at, held_order, reserved_order
 from memsim.kernels.fallback import move_to_free_list
+from memsim.kernels.hugetlb import is_huge_page
 from memsim.kernels.layout import (
     PAGE_ALLOCATED,
     PAGE_ISOLATED,
@@ -29,7 +30,6 @@ from memsim.kernels.layout import (
     zone_add,
     zone_get,
 )
-from memsim.kernels.migrate_pages import is_hugetlb
 from memsim.mm import (
     MAX_ORDER_NR_PAGES,
     MAX_PAGE_ORDER,
@@ -70,7 +70,7 @@ def why_unmovable(m: Mem, z: int, pfn: int) -> tuple[int, int]:
         return LRU_BATCH, pages
     if state & PAGE_ISOLATED:
         return TAKEN, pages
-    if state & PAGE_LRU or is_hugetlb(m, pfn):
+    if state & PAGE_LRU or is_huge_page(m, pfn):
         return NONE, pages
     return (SLAB if state & PAGE_SLAB else KERNEL), pages
 

@@ -39,6 +39,8 @@ N_DEMOTION_NODE = 13
 """The slower node that reclaim moves pages to, plus 1; 0: there is none."""
 N_DEMOTION_MASK = 14
 """All slower nodes, as bits."""
+N_HUGETLB_TOTAL = 15
+"""Huge pages of the node's pool, free or in use."""
 N_KCOMPACTD_DUE = 16
 """When kcompactd takes its next step; FOREVER while it sleeps."""
 N_KCOMPACTD_ORDER = 17
@@ -49,6 +51,9 @@ N_KSWAPD_WOKE = 20
 """1: kswapd is awake, or was since the proactive round at hand began."""
 N_KCOMPACTD = 21
 """Eight more fields of kcompactd's own."""
+N_HUGETLB_FREE = 30
+N_HUGETLB_FIRST = 31
+"""The pool's free huge pages, and the first of them, plus 1."""
 PROACTIVE_INTERVAL_NS = 500_000_000
 """Between two looks at a node's score."""
 N_SCAN_CONTROL = 32
@@ -165,7 +170,11 @@ S_NUMA_BALANCING = S_MIGRATION + NR_MIGRATION_FIELDS
 """1: some pages may have NUMA hints (Mem.numa_hints)."""
 S_HUGETLB_ISOLATED = S_NUMA_BALANCING + 1
 """1: blocks of the hugetlb pool may be among those that are to be moved."""
-SYSTEM_FIELDS = S_HUGETLB_ISOLATED + 1
+S_HUGETLB_HANDLE = S_HUGETLB_ISOLATED + 1
+"""The handle that holds free huge pages; 0: there is no pool."""
+S_HUGETLB_RESERVED = S_HUGETLB_HANDLE + 1
+"""Huge pages that somebody has mapped and not used yet."""
+SYSTEM_FIELDS = S_HUGETLB_HANDLE + 2
 PACE_NS = 5_000_000
 """So far streams may fall behind before the order of what follows is looked at again."""
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from memsim.kernels import layout as L
 from memsim.kernels import memory_hotplug as kernels
 from memsim.kernels import migration
+from memsim.kernels.hugetlb_pool import dissolve_free_huge_pages
 from memsim.kernels.system import S_MIGRATE_NS, S_STALL
 from memsim.memory import Memory
 from memsim.memory.migrating import keep_spare_handles
@@ -23,6 +24,7 @@ from memsim.memory.obstacles import (
     OF_PAGE,
     Obstacle,
     Reason,
+    lacking,
     left_behind,
     pinned_pages,
     unmovable_pages,
@@ -259,6 +261,9 @@ class Offlining:
             return None
         self.listed = self.result = 0
         self.at = self.start
+        self.page = dissolve_free_huge_pages(self.memory.mem, self.cpu, self.start, self.end)
+        if self.page >= 0:
+            return self._give_up(-errno.EBUSY, Reason.HUGETLB_RESERVED)
         if kernels.first_not_free(self.memory.mem, self.start, self.end) == self.end:
             return self._finish()
         return None
@@ -346,16 +351,16 @@ class Offlining:
         shrink_zone(memory, self.zone, self.start, self.end)
         return self._outcome(0, Reason.NONE)
 
-    def _give_up(self) -> OfflineOutcome:
+    def _give_up(self, code: int = -errno.EINTR, why: Reason = Reason.NONE) -> OfflineOutcome:
         memory = self.memory
         left = self.pages[: self.listed], self.codes[: self.listed]
         obstacles = (*left_behind(memory, *left), *self._unmovable())
         reason = obstacles[0].reason if obstacles else Reason.STAYED
         if self.result == -errno.ENOMEM and not obstacles:
-            reason = Reason.NO_MEMORY
+            reason = lacking(memory, left[0])
         kernels.undo_offline(memory.mem, memory.tables, self.zone, self.cpu, self.start, self.end)
         self._enable_pcp()
-        return self._outcome(-errno.EINTR, reason, obstacles, left=self._left())
+        return self._outcome(code, why or reason, obstacles, left=self._left())
 
     @property
     def _pageblocks(self) -> slice:

@@ -41,6 +41,10 @@ class Reason(StrEnum):
     NO_SWAP = "no room in swap"
     """In those kernels an anonymous page needs some to be moved."""
     NO_MEMORY = "no memory elsewhere"
+    NO_HUGE_PAGE = "no huge page elsewhere"
+    """Neither in the pool nor to be had."""
+    HUGETLB_RESERVED = "huge pages reserved"
+    """Somebody has mapped what the pool has left, and not used it yet."""
     UNALIGNED = "unaligned"
     HOLE = "hole"
     STRADDLES_ZONES = "straddles zones"
@@ -111,6 +115,12 @@ def left_behind(
     tried = (codes != 0) & (codes != NOT_TRIED) & (codes != -errno.ENOMEM)
     tried &= memory.mem.state[pages] & L.PAGE_ALLOCATED != 0
     return tuple(obstacle_at(memory, int(pfn), why_left(memory, int(pfn))) for pfn in pages[tried])
+
+
+def lacking(memory: Memory, pages: NDArray[np.int32]) -> Reason:
+    """Say what there was too little of to move these pages to."""
+    traits = memory.mem.traits[memory.mem.rmap[pages]]
+    return Reason.NO_HUGE_PAGE if np.any(traits & L.TRAIT_HUGETLB) else Reason.NO_MEMORY
 
 
 def why_left(memory: Memory, pfn: int) -> Reason:

@@ -22,6 +22,7 @@ VM_KEYS = {
     "compaction_proactiveness": "compaction came with Linux 2.6.35, on its own account with 5.9",
     "extfrag_threshold": "compaction came with Linux 2.6.35",
     "compact_unevictable_allowed": "compaction came with Linux 2.6.35",
+    "nr_hugepages": "of its pool of huge pages nothing is modelled",
     "demotion_enabled": "reclaim demotes pages since Linux 5.15",
     "thp": "transparent huge pages came with Linux 2.6.38",
 }
@@ -93,6 +94,9 @@ def _missing(machine: Machine, profile: Profile) -> Iterator[_Missing]:
         if key in machine.vm.model_fields_set:
             yield _Missing(("machine", "vm", key), key, why)
     for i, node in enumerate(machine.nodes):
+        if node.nr_hugepages:
+            at = ("machine", "nodes", i, "nr_hugepages")
+            yield _Missing(at, "nr_hugepages", VM_KEYS["nr_hugepages"])
         if node.dimms:
             why = "memory cannot be added to it; hotpluggable: true marks a node to be removed"
             yield _Missing(("machine", "nodes", i, "dimms"), "dimms", why)

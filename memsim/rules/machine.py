@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from memsim.mm import LOCAL_DISTANCE, MAX_PFN, PAGE_SIZE
+from memsim.mm import LOCAL_DISTANCE, MAX_PFN, PAGE_SIZE, PAGEBLOCK_ORDER
 from memsim.rules.findings import Finding
 from memsim.scenario.machine import MAX_ORDERS, SECTION_BYTES, Machine
 from memsim.scenario.paths import Loc
@@ -20,6 +20,7 @@ LOW_UNIT, MIN_LOW, MAX_LOW = 4 << 20, 128 << 20, 4 << 30
 MAX_SWAP = 4 << 40
 MAX_DISTANCE = 254
 MAX_NODES = 31
+HUGE_PAGE = PAGE_SIZE << PAGEBLOCK_ORDER
 MAX_CPU = 8191
 
 
@@ -49,6 +50,16 @@ def machine_findings(machine: Machine) -> Iterator[Finding]:
     yield from _blocks(machine)
     yield from _distances(machine)
     yield from _tiers(machine)
+    yield from _huge_pages(machine)
+
+
+def _huge_pages(machine: Machine) -> Iterator[Finding]:
+    for node, pages in zip(machine.nodes, machine.huge_pages, strict=True):
+        if pages * HUGE_PAGE > node.total:
+            own = node.nr_hugepages is not None
+            at: Loc = ("machine", "nodes", node.id) if own else ("machine", "vm")
+            message = f"node {node.id} has no room for {pages} huge pages"
+            yield Finding((*at, "nr_hugepages"), message, f"it has {format_bytes(node.total)}")
 
 
 def _tiers(machine: Machine) -> Iterator[Finding]:

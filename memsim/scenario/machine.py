@@ -69,6 +69,8 @@ class Node(Model):
     """Memory that is there at boot."""
     hotpluggable: bool = False
     """Firmware marks it so; with ``movable_node`` it becomes ZONE_MOVABLE."""
+    nr_hugepages: int | None = Field(None, ge=0, le=1 << 24)
+    """Huge pages of 2 MiB in its pool; not set: its part of ``vm.nr_hugepages``."""
     dimms: tuple[Dimm, ...] = ()
     """Modules that are plugged in after boot."""
 
@@ -116,6 +118,8 @@ class Vm(Model):
     """Of a zone that a CPU may keep; 0: by the marks."""
     thp: Literal["always", "madvise", "never"] = "madvise"
     """Who gets transparent huge pages."""
+    nr_hugepages: int = Field(0, ge=0, le=1 << 24)
+    """Huge pages of 2 MiB that are kept for hugetlbfs, spread over the nodes, from boot on."""
     demotion_enabled: bool = False
     """Reclaim moves pages to slower memory first (/sys/kernel/mm/numa/demotion_enabled)."""
     numa_balancing: bool = False
@@ -185,6 +189,17 @@ class Machine(Model):
     def total(self) -> int:
         """Bytes of all nodes with all DIMMs."""
         return sum(node.total for node in self.nodes)
+
+    @property
+    def huge_pages(self) -> tuple[int, ...]:
+        """Huge pages that each node is to keep in its pool."""
+        others = [n.id for n in self.nodes if n.nr_hugepages is None and n.total]
+        part, more = divmod(self.vm.nr_hugepages, max(len(others), 1))
+        mine = {node: part + (i < more) for i, node in enumerate(others)}
+        return tuple(
+            mine.get(node.id, 0) if node.nr_hugepages is None else node.nr_hugepages
+            for node in self.nodes
+        )
 
     @property
     def memory_block_size(self) -> int:

@@ -17,6 +17,7 @@ from memsim import plugins
 from memsim.errors import TrialError
 from memsim.kernels.placement import OPT_GROUPING
 from memsim.memory.balancing import slower_nodes
+from memsim.memory.hugetlb import has_pool, huge_pages, set_nr_hugepages
 from memsim.memory.migrating_2005 import Touches
 from memsim.memory.start import start
 from memsim.memory.waiting import take_waits
@@ -154,6 +155,8 @@ class _Run:
             note for stream in self.streams for note in stream.notes
         )
         self._admit()
+        if scenario.machine.nodes and any(scenario.machine.huge_pages):
+            set_nr_hugepages(self.memory, scenario.machine.huge_pages)
         self.oom = OomKiller(self.memory, self.names, self.streams, self.first_handle.tolist())
         self.observed: list[tuple[Interleaved, Outcome]] = []
         # How many events had been carried out before each of them.
@@ -175,6 +178,7 @@ class _Run:
             self.locality,
             self.agenda.next_ns,
             self._touches,
+            self.agenda.drop,
         )
         self.sampler = Sampler(
             self.memory, self.duration_ns, samples, self.memory_block_order, trial.keeps_map
@@ -332,11 +336,13 @@ class _Run:
             oom=tuple(self.oom.kills),
             migrations=record.migrations,
             removals=record.removals,
-            notes=tuple(dict.fromkeys((*record.notes, *self.oom.notes(), *self._not_made()))),
+            notes=tuple(dict.fromkeys((*record.notes, *self._said()))),
             events=self.events,
         )
 
-    def _not_made(self) -> Iterator[str]:
+    def _said(self) -> Iterator[str]:
+        yield from self.oom.notes()
+        yield from self.happenings.mappings.notes
         for number in np.flatnonzero(self.is_observed).tolist():
             left = self.agenda.left(number)
             if left:
@@ -361,5 +367,6 @@ class _Run:
             removals=self.happenings.removed,
             accesses=self.locality.all(),
             slower_nodes=slower_nodes(self.memory),
+            huge_pages=huge_pages(self.memory) if has_pool(self.memory) else None,
             grouped=self.grouped,
         )

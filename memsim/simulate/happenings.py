@@ -18,6 +18,7 @@ from memsim.scenario import Trial
 from memsim.scenario.event import Event
 from memsim.schema import Accesses, Migration, Pin, Removal, Stream
 from memsim.simulate.locality import NEVER, Locality, paid_back
+from memsim.simulate.mappings import Mappings
 from memsim.simulate.movements import Moved, move, pin_pages, user_pages
 from memsim.simulate.pieces import Pieces
 from memsim.simulate.plan import generator
@@ -44,8 +45,9 @@ class Happenings:
         locality: Locality,
         next_event: Callable[[], int],
         touches: Callable[[int], Touches],
+        drop: Callable[[int], None],
     ) -> None:
-        """Plan; ``touches`` gives the workloads' accesses up to an instant."""
+        """Plan; ``touches`` gives the workloads' accesses up to an instant, ``drop`` ends one."""
         self._next_event, self._touches = next_event, touches
         self.memory, self._seed, self._locality = memory, trial.seed, locality
         self._duration = trial.scenario.duration
@@ -66,6 +68,7 @@ class Happenings:
         for first, stream in zip(first_handle, streams, strict=True):
             for pin in stream.pins:
                 self._add(pin.time_ns, partial(self._pin_planned, pin, first))
+        self.mappings = Mappings(memory, names, streams, first_handle, self._add, drop)
         for event in trial.scenario.events:
             for instant in event.times(self._duration) if event.do not in ATTEMPTS else ():
                 self._add(instant, partial(self._carry_out, event))

@@ -296,6 +296,7 @@ def test_warmup_calls_every_entry_point():
         boot,
         census,
         contig_range,
+        hugetlb_pool,
         kcompactd,
         memory_hotplug,
         migration,
@@ -310,7 +311,17 @@ def test_warmup_calls_every_entry_point():
     calls = entry_points()
     for call in calls.values():
         call()
-    new = (batch, boot, census, contig_range, kcompactd, memory_hotplug, migration, numa_balancing)
+    new = (
+        batch,
+        boot,
+        census,
+        contig_range,
+        hugetlb_pool,
+        kcompactd,
+        memory_hotplug,
+        migration,
+        numa_balancing,
+    )
     defined = {
         value.__module__.removeprefix("memsim.kernels.").rpartition(".")[0] + "." * old + name
         for old, modules in enumerate([new, (old_batch, old_boot, old_hotplug, old_migration)])

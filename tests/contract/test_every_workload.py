@@ -17,6 +17,10 @@ CASES = {
         {"drop": "4s"},
     ],
     "high_order": [{}, {"hold": True, "orders": [0, 4, 10], "attempts": 500, "every": "1s"}],
+    "hugetlb": [
+        {},
+        {"size": "8MiB", "grow": 0, "exit": "2s", "touch": "100/s", "mem": {"interleave": [0, 1]}},
+    ],
     "interleaved": [
         {},
         {"size": "4MiB", "movable": 3, "grow": 0, "drop": 0, "shrink": 0, "nodes": [2]},
