@@ -22,6 +22,8 @@ MOST_ROWS = 20
 MOST_COLUMNS = 16
 """A table of more columns is shown with its rows side by side."""
 SIDE_BY_SIDE = 5
+MOST_TEXT = 60
+"""Characters of a cell: the cells of a map are thousands."""
 
 
 def print_rows(form: str, heads: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
@@ -113,7 +115,7 @@ def _cell(value: Any) -> Cell:
     import pandas
 
     if isinstance(value, str):
-        return value
+        return value if len(value) <= MOST_TEXT else f"{value[:MOST_TEXT]}..."
     if pandas.isna(value):
         return ""
     return int(value) if value == int(value) else repr(float(value))

@@ -145,6 +145,14 @@ def test_a_table_is_shown_with_its_first_rows_or_whole(desk):
     assert "numa.hit" in wide and "all 4 rows" in wide
 
 
+def test_long_cells_are_cut_where_people_read(desk):
+    lines = memsim("show", "small", "--table", "map").stdout.splitlines()
+    assert all(len(line.split()[-1]) <= 63 for line in lines[1:20])
+    assert any(line.endswith("...") for line in lines)
+    whole = memsim("show", "small", "--table", "map", "--format", "csv").stdout.splitlines()
+    assert max(map(len, whole)) > 100 and not any(line.endswith("...") for line in whole)
+
+
 def test_a_table_as_json_is_a_list_of_rows(desk):
     rows = json.loads(memsim("show", "sweep", "--table", "timeline", "--format", "json").stdout)
     table = read_results(folder_of("1", "sweep")).timeline
