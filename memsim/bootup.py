@@ -14,6 +14,8 @@ from memsim.mm_init.memblock import (
     BootReservations,
     NodeRequest,
     NodeSpec,
+    Range,
+    boot_ram,
     place_nodes,
 )
 from memsim.mm_init.options import BootOptions, VmOptions
@@ -78,6 +80,22 @@ def boot_problem(machine: Machine, profile: Profile, cmdline: Cmdline) -> tuple[
     except InputError as error:
         return error.problems[0].message, error.problems[0].hint
     return "", ""
+
+
+@lru_cache(maxsize=1024)
+def ram_of_nodes(machine: Machine) -> tuple[tuple[Range, ...], ...]:
+    """Say which pages of each node are RAM, modules included; raises InputError as booting does.
+
+    What firmware hides is none. Half-open ranges of pfns.
+    """
+    if machine.arch != "x86-64":
+        specs = _node_specs(machine, machine.total // PAGE_SIZE)
+        boot = [list(spec.ram) for spec in specs]
+    else:
+        specs = _node_specs(machine, _max_low_pfn(machine))
+        boot = boot_ram(specs, QEMU_PC)
+    modules = [[(dimm.start_pfn, dimm.end_pfn) for dimm in spec.dimms] for spec in specs]
+    return tuple((*ram, *plugged) for ram, plugged in zip(boot, modules, strict=True))
 
 
 def _node_specs(machine: Machine, max_low_pfn: int | None) -> tuple[NodeSpec, ...]:

@@ -276,7 +276,7 @@ def _events(parts: Parts) -> Iterator[Finding]:
         yield from mode_findings(at, event, modern)
         if parts.duration is not None:
             yield from time_findings(at, event, parts.duration, parts.memory)
-    yield from overlap_findings(parts.events)
+    yield from overlap_findings(parts.events, parts.machine)
 
 
 def _profile_in_use(parts: Parts, *, old: bool) -> str | None:

@@ -9,6 +9,12 @@ from collections.abc import Iterator, Mapping
 
 from memsim.errors import suggest
 from memsim.rules.findings import Finding
+from memsim.rules.memory_blocks import (
+    blocks_of_node,
+    memory_blocks,
+    missing_block,
+    stays_whole,
+)
 from memsim.scenario.event import Event
 from memsim.scenario.machine import Machine
 from memsim.scenario.paths import Loc
@@ -49,6 +55,17 @@ def happening_findings(
     if event.from_ and set(event.from_) == set(event.to):
         yield Finding((*at, "to"), "pages are to move to where they are", "choose another node")
     yield from _removal(at, event, machine, memory)
+    yield from _blocks(at, event, machine, old)
+
+
+def _blocks(at: Loc, event: Event, machine: Machine, old: str | None) -> Iterator[Finding]:
+    """Find blocks that are not there, and removals of which not one can succeed."""
+    message, hint = missing_block(machine, event.blocks)
+    if not message and event.do == "offline" and event.blocks and old is None:
+        why = [stays_whole(machine, number) for number in event.blocks]
+        message = why[0] if all(why) else ""
+    if message:
+        yield Finding((*at, "blocks"), message, hint)
 
 
 def _removal(
@@ -73,20 +90,35 @@ def mode_findings(at: Loc, event: Event, modern: str | None) -> Iterator[Finding
             yield Finding((*at, key), message)
 
 
-def overlap_findings(events: Mapping[int, Event]) -> Iterator[Finding]:
-    """Find memory that is to be taken away twice without having come back."""
-    gone: dict[tuple[str, int], int] = {}
+def overlap_findings(events: Mapping[int, Event], machine: Machine | None) -> Iterator[Finding]:
+    """Find memory that is to be taken away, or brought back, twice in a row."""
+    gone: set[str] = set()
+    known = memory_blocks(machine) if machine is not None else {}
+    taken = False
     for i, event in sorted(events.items(), key=lambda item: (item[1].at or 0, item[0])):
-        parts = {("node", event.node)} if event.node is not None else set()
-        named = parts | {("block", block) for block in event.blocks}
+        named = _named(event, machine)
         if event.do == "online":
-            gone = {part: n for part, n in gone.items() if part not in named and part[0] != "node"}
+            if not taken and event.blocks[0] in known:
+                message = f"memory block {event.blocks[0]} is online already: EINVAL"
+                yield Finding(("events", i, "blocks"), message)
+            gone -= {*named, *(part for part in gone if part.startswith("node"))}
+        taken |= event.do in ("offline", "virtio_mem")
         if event.do != "offline":
             continue
-        twice = sorted((part for part in named if part in gone), key=str)
+        twice = [part for part in named if part in gone]
         if twice:
-            kind, number = twice[0]
-            message = f"{kind} {number} is to be taken offline twice: EINVAL"
-            key = "node" if kind == "node" else "blocks"
+            key = "blocks" if event.node is None else "node"
+            message = f"{twice[0]} is to be taken offline twice: EINVAL"
             yield Finding(("events", i, key), message)
-        gone |= dict.fromkeys(named, i)
+        gone |= set(named)
+
+
+def _named(event: Event, machine: Machine | None) -> list[str]:
+    """Name the memory that an event is about: its node and all blocks."""
+    blocks = event.blocks
+    if event.do not in ("offline", "online"):
+        return []
+    if event.node is not None and machine is not None:
+        blocks = blocks_of_node(machine, event.node)
+    node = [] if event.node is None else [f"node {event.node}"]
+    return [*node, *(f"block {number}" for number in blocks)]
