@@ -19,6 +19,7 @@ from memsim.memory import Memory
 from memsim.memory.hotplug import free_of_nodes
 from memsim.memory.restore import restore
 from memsim.memory.setup import Pressure
+from memsim.memory.undetermined import draw_pins
 from memsim.mm import MAX_PAGE_ORDER, OP_FREE, PAGEBLOCK_ORDER, Use, gfp_from_text
 from memsim.policies import LINUX_6_1, mobility, none
 from memsim.schema import HeldBlocks, Request
@@ -80,25 +81,9 @@ def read_pins(folder: Path) -> tuple[Pins, ...]:
 
 
 def pin(memory: Memory, lot: Pins) -> None:
-    """Pin anonymous pages of the nodes: those marked as accessed, then others drawn by lot.
-
-    Whoever pins a page marks it; nothing else of an idle machine's anonymous memory is marked.
-    """
-    state = memory.mem.state[: memory.nr_pages]
-    user = L.PAGE_ALLOCATED | L.PAGE_LRU | L.PAGE_ANON | L.PAGE_MAPPED
-    others = L.PAGE_UNEVICTABLE | L.PAGE_ACTIVE
-    ranges = [
-        (start, end)
-        for zone in memory.setup.zones
-        if zone.node in lot.nodes
-        for start, end in zone.pieces
-    ]
-    pages = np.concatenate(
-        [s + np.flatnonzero(state[s:e] & (user | others) == user) for s, e in ranges]
-    )
-    drawn = np.random.default_rng(SEED).permutation(pages)
-    marked = state[drawn] & L.PAGE_REFERENCED != 0
-    state[np.concatenate([drawn[marked], drawn[~marked]])[: lot.pages]] |= L.PAGE_PINNED
+    """Pin anonymous pages of the nodes: those marked as accessed, then others drawn by lot."""
+    zones = [zone for zone in memory.setup.zones if zone.node in lot.nodes]
+    draw_pins(memory, zones, lot.pages, np.random.default_rng(SEED))
 
 
 def let_reader_go(memory: Memory, free: Sequence[int]) -> None:

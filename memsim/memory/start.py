@@ -16,7 +16,8 @@ from memsim.memory.boot_2005 import boot_2005
 from memsim.memory.pressure import pressure_arrays, pressure_of
 from memsim.memory.restore import restore
 from memsim.memory.setup import Pressure
-from memsim.memory.undetermined import draw_undetermined
+from memsim.memory.undetermined import draw_pins, draw_undetermined
+from memsim.mm import ZoneType
 from memsim.mm_init.memory_tiers import demotion_targets
 from memsim.policies import Kernel, kernel_with
 from memsim.profiles import PROFILES
@@ -103,7 +104,12 @@ def _taken_over(folder: Path, tables: PolicyTables, boost_factor: int, seed: int
         hint = "memsim snapshot makes a folder of copies"
         raise InputError([Problem(str(folder), 0, 0, message, hint)])
     chance = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=SNAPSHOT_KEY))
-    drawn = draw_state(observe(folder), chance).snapshot
+    seen = observe(folder)
+    drawn = draw_state(seen, chance).snapshot
     memory = restore(drawn.state, tables, boost_factor, pages=drawn.pages)
     draw_undetermined(memory, drawn, chance)
+    for node, pins in seen.pins:
+        # Pages of ZONE_MOVABLE are moved out of it when they are pinned for long.
+        zones = [z for z in memory.setup.zones if z.node == node and z.zone_type < ZoneType.MOVABLE]
+        draw_pins(memory, zones, pins, chance)
     return memory

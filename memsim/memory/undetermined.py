@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +12,7 @@ from memsim.kernels import layout as L
 from memsim.memory import Memory
 from memsim.memory.before import pages_of_buffers, pages_on_their_way
 from memsim.memory.restore import present_pageblocks
+from memsim.memory.setup import ZoneSetup
 from memsim.mm import LRU_BATCH, PAGEBLOCK_ORDER
 from memsim.traces.capture import CaptureZone, Snapshot
 
@@ -33,6 +36,25 @@ def draw_undetermined(memory: Memory, snapshot: Snapshot, chance: np.random.Gene
     for z, zone in enumerate(snapshot.state.zones):
         _draw_skip_bits(memory, zone, chance)
         _draw_holders(memory, z, chance)
+
+
+def draw_pins(
+    memory: Memory, zones: Sequence[ZoneSetup], pages: int, chance: np.random.Generator
+) -> None:
+    """Pin so many anonymous pages of zones: those marked as accessed, then others drawn by lot.
+
+    Whoever pins a page marks it; nothing else of an idle machine's anonymous memory is marked.
+    """
+    state = memory.mem.state[: memory.nr_pages]
+    user = L.PAGE_ALLOCATED | L.PAGE_LRU | L.PAGE_ANON | L.PAGE_MAPPED
+    others = L.PAGE_UNEVICTABLE | L.PAGE_ACTIVE
+    ranges = [piece for zone in zones for piece in zone.pieces]
+    found = [s + np.flatnonzero(state[s:e] & (user | others) == user) for s, e in ranges]
+    if not found:
+        return
+    drawn = chance.permutation(np.concatenate(found))
+    marked = state[drawn] & L.PAGE_REFERENCED != 0
+    state[np.concatenate([drawn[marked], drawn[~marked]])[:pages]] |= L.PAGE_PINNED
 
 
 def _draw_lru_lists(memory: Memory, chance: np.random.Generator) -> None:

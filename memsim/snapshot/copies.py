@@ -52,11 +52,7 @@ class Copies:
             return path, raw.decode("utf-8", "backslashreplace").split("\n")
         if name in NEEDED:
             what = "is empty" if path is not None else f"holds no copy of /proc/{name}"
-            live = self.folder == Path("/")
-            hint = (
-                "--from takes copies of another machine" if live else f"cat /proc/{name} prints it"
-            )
-            raise refuse(path or self.folder, what, hint=hint)
+            raise refuse(path or self.folder, what, hint=self._where(name))
         self.lacks(name, path)
         return None
 
@@ -89,6 +85,15 @@ class Copies:
                 return printable(file.read(4096).split(b"\n")[0].strip())
         except OSError:
             return ""
+
+    def _where(self, name: str) -> str:
+        """Say where the file could be had."""
+        if self.folder == Path("/"):
+            return "--from takes copies of another machine"
+        below = sorted(path for path in self.folder.glob("*/") if Copies(path).find(name))
+        if below:
+            return f"there is one in {', '.join(path.name for path in below)}"
+        return f"cat /proc/{name} prints it"
 
     def _content(self, path: Path, name: str) -> bytes:
         if name not in NEEDED:

@@ -40,7 +40,8 @@ DRAWN = (
     "the order of free, per-CPU and LRU lists",
     "which pages without flags are on which per-CPU list",
     "where several pageblocks may have a type, which of them has it",
-    "who owns pages; reference counts, and so pins: none is pinned",
+    "which pages are pinned: as many as zoneinfo counts on each node (vmsplice's are not counted)",
+    "owners and reference counts: nobody asks for these pages to be freed, each has one user",
 )
 DRAWN_WITHOUT_FLAGS = (
     "where free blocks are, and what of the rest is a user's and what the kernel's",

@@ -93,3 +93,9 @@ def test_a_folder_without_copies_is_one_line(tmp_path):
     code, output = unplug(tmp_path)
     assert code == 2
     assert "holds no copy of /proc/buddyinfo" in output
+
+
+def test_the_folder_above_says_where_the_copies_are():
+    code, output = unplug(COMMITTED / "e3/n2_pinvm")
+    assert code == 2
+    assert "hint: there is one in before" in output

@@ -24,6 +24,7 @@ from memsim.snapshot.state import draw_state
 from memsim.traces import _page_flags as kpf
 
 IDLE = Path(__file__).parents[1] / "data/captures/e1/n2kc"
+LOADED = Path(__file__).parents[1] / "data/captures/e3/n2_pinvm/before"
 SECTION = 1 << 15
 TABLES = mobility.Policy().tables(LINUX_6_1)
 
@@ -145,6 +146,19 @@ def test_a_scenario_begins_with_the_copies_and_its_seed():
         for seed in (1, 1, 2)
     ]
     assert lists[0] == lists[1] != lists[2]
+
+
+def test_as_many_pages_are_pinned_as_zoneinfo_counts(tmp_path):
+    folder = shutil.copytree(LOADED, tmp_path / "loaded")
+    path = folder / "zoneinfo.txt"
+    text = path.read_text().replace("nr_foll_pin_acquired 0", "nr_foll_pin_acquired 9")
+    path.write_text(text.replace("nr_foll_pin_released 0", "nr_foll_pin_released 4"))
+    machine = Machine.model_validate({"from": str(folder)})
+    memory = start(machine, "linux-6.1", parse_cmdline(""), TABLES, "/", 1)
+    wanted = L.PAGE_PINNED | L.PAGE_ANON
+    pinned = np.flatnonzero(memory.mem.state[: memory.nr_pages] & wanted == wanted)
+    of_node_1 = pinned >= memory.setup.zones[-1].start_pfn
+    assert (len(pinned), np.count_nonzero(of_node_1)) == (10, 5)
 
 
 def test_a_folder_without_any_state_is_one_line(tmp_path):
