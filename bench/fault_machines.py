@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsim.kernels import layout as L
-from memsim.kernels.system import S_LRU_CACHE_DISABLED, S_SWAP_FREE
+from memsim.kernels.compact_control import CC_NR_FREEPAGES
+from memsim.kernels.system import N_COMPACT, NODE_FIELDS, S_LRU_CACHE_DISABLED, S_SWAP_FREE
 from memsim.memory import Memory, migrating
 from memsim.memory.killing import kill, let_fail
 from memsim.memory.setup import MachineSetup, Pressure, ZoneSetup
@@ -244,6 +245,13 @@ class Machine:
         """Count the huge pages that were split."""
         return self.memory.vmstat()["thp_migration_split"]
 
+    def targets_of_kcompactd(self) -> NDArray[np.int32]:
+        """Return the free pages that kcompactd has taken and keeps between its steps."""
+        mem = self.memory.mem
+        counts = mem.nodes.reshape(-1, NODE_FIELDS)[:, N_COMPACT + CC_NR_FREEPAGES]
+        rows = mem.isolated.reshape(-1, L.ISOLATED_PAGES)[2:]
+        return np.concatenate([row[:n] for row, n in zip(rows, counts.tolist(), strict=False)])
+
     def pieces(self) -> int:
         """Count the pages of split huge pages that spare handles hold."""
         table = self.memory.page_table.copy()
@@ -273,6 +281,7 @@ def verify(machine: Machine, before: Look, freely: bool = False) -> None:
     state = memory.mem.state[: memory.nr_pages]
     heads = np.flatnonzero(state & L.PAGE_ALLOCATED)
     held = memory.page_table[memory.mem.rmap[heads]] == heads + 1
+    held |= np.isin(heads, machine.targets_of_kcompactd())
     assert held.all(), f"nobody holds {heads[~held][:5]}"
     assert not (state & L.PAGE_ISOLATED).any()
     alive = np.ones(len(before.where), bool)

@@ -100,14 +100,14 @@ def _happening(machine: Machine, fault: str, start: int, end: int) -> Callable[[
 
 def _take_too(machine: Machine, start: int, end: int) -> None:
     """Try to take memory, some of which may be on its way already; then that must be refused."""
-    memory = machine.memory
-    blocks = slice(start // PAGEBLOCK_NR_PAGES, end // PAGEBLOCK_NR_PAGES)
+    memory, whole = machine.memory, bool(machine.rng.integers(2))
+    first = start if whole else int(machine.rng.integers(start, end))
+    blocks = slice(first // PAGEBLOCK_NR_PAGES, end // PAGEBLOCK_NR_PAGES)
     before = memory.mem.pageblocks[blocks].copy()
     isolated = before == Migratetype.ISOLATE
-    if machine.rng.integers(2):
+    if whole:
         code = offline(memory, start, end - start, 1000).errno
     else:
-        first = int(machine.rng.integers(start, end))
         done = alloc_contig(memory, first, end - first)
         machine.given.append((done.handle, end - first if done.errno == 0 else 0))
         code = done.errno
