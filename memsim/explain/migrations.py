@@ -67,6 +67,14 @@ class MigrationView:
     row: Migration
     stayed: tuple[Stayed, ...]
     page: PageView | None
+    left_ns: int
+    """From the migration to the end of the scenario."""
+
+    @property
+    def cost_sensitive(self) -> bool:
+        """Half or twice the costs decide whether it pays back before the end."""
+        payback = self.row.payback_model_ns
+        return payback >= 0 and payback <= 2 * self.left_ns and 2 * payback > self.left_ns
 
 
 SHOWN = 8
@@ -89,7 +97,8 @@ def explain_migration(trial: Trial, number: int, page: int | None = None) -> Mig
         message = f"{len(moved.handles)} pages were to move"
         raise InputError([Problem(f"--page {page}", 0, 0, message, hint)])
     view = None if page is None else _page(moved, page)
-    return MigrationView(where(trial), number, moved.row, _stayed(trial, moved), view)
+    left_ns = trial.scenario.duration - moved.row.time_ns
+    return MigrationView(where(trial), number, moved.row, _stayed(trial, moved), view, left_ns)
 
 
 def _stayed(trial: Trial, moved: Moved) -> tuple[Stayed, ...]:
@@ -153,13 +162,12 @@ def as_json(found: MigrationView) -> str:
     data = asdict(found)
     row = found.row._asdict()
     row["stayed"] = {why.name.lower(): n for why, n in zip(WhyStayed, row["stayed"], strict=True)}
-    return json.dumps({**data, "row": row}, indent=2)
+    return json.dumps({**data, "row": row, "cost_sensitive": found.cost_sensitive}, indent=2)
 
 
 def as_markdown(found: MigrationView) -> str:
     """Write what moved, what stayed and why, what it cost, and the steps of a page."""
-    row = found.row
-    lines = [f"# Migration {found.number}: {found.trial}", "", *_summary(row), ""]
+    lines = [f"# Migration {found.number}: {found.trial}", "", *_summary(found), ""]
     if found.stayed:
         lines += ["## What stayed", ""]
         for group in found.stayed:
@@ -172,7 +180,8 @@ def as_markdown(found: MigrationView) -> str:
     return "\n".join(lines).rstrip()
 
 
-def _summary(row: Migration) -> Iterator[str]:
+def _summary(found: MigrationView) -> Iterator[str]:
+    row = found.row
     at = format_duration(row.time_ns)
     yield f"{row.event} ({row.mode}) of {row.workload} at {at}: {row.attempted:,} pages to move."
     error = f" ({row.errno})" if row.errno else ""
@@ -183,10 +192,20 @@ def _summary(row: Migration) -> Iterator[str]:
     )
     if row.access_ps_before and row.access_ps_after:
         before, after = row.access_ps_before / 1000, row.access_ps_after / 1000
-        paid = "it never pays back at that rate"
-        if row.payback_model_ns >= 0:
-            paid = f"it has paid back after {row.payback_model_ns / 1e9:,.3f} s"
-        yield f"An access cost {before:.1f} ns before and {after:.1f} ns after: {paid}."
+        yield f"An access cost {before:.1f} ns before and {after:.1f} ns after: {_paid(found)}."
+
+
+def _paid(found: MigrationView) -> str:
+    payback = found.row.payback_model_ns
+    if payback < 0:
+        return "it never pays back at that rate"
+    in_time = payback <= found.left_ns
+    verb = "it has paid back" if in_time else "at that rate it would have paid back"
+    text = f"{verb} after {payback / 1e9:,.3f} s"
+    if found.cost_sensitive:
+        other = "twice as high, not" if in_time else "half as high, already"
+        text += f" (cost-sensitive: were costs {other} before the end)"
+    return text
 
 
 def _page_lines(page: PageView) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Events that move pages and take memory away, and what tables, metrics and explanations say."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -139,6 +140,23 @@ def test_a_migration_is_explained_page_by_page():
         explain_migration(trial(), 2)
     with pytest.raises(InputError, match="pages were to move"):
         explain_migration(trial(), 1, page=100_000)
+
+
+def test_a_payback_that_the_costs_decide_is_marked():
+    found = explain_migration(trial(), 1)
+    payback = found.row.payback_model_ns
+    for share, marked, text in (
+        (0.4, False, "would have paid back"),
+        (0.6, True, "(cost-sensitive: were costs half as high, already before the end)"),
+        (1.9, True, "(cost-sensitive: were costs twice as high, not before the end)"),
+        (2.1, False, "it has paid back after"),
+    ):
+        view = replace(found, left_ns=int(share * payback))
+        assert view.cost_sensitive is marked and text in as_markdown(view)
+        assert json.loads(as_json(view))["cost_sensitive"] is marked
+        assert ("cost-sensitive" in as_markdown(view)) is marked
+    never = replace(found, row=found.row._replace(payback_model_ns=-1))
+    assert not never.cost_sensitive and "never pays back" in as_markdown(never)
 
 
 def test_owners_are_known_by_their_last_request():
