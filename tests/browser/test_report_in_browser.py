@@ -13,10 +13,14 @@ from memsim.execute import run
 from memsim.load import find_scenario, load_scenario
 from memsim.report import report
 
+REQUIRED = os.environ.get("MEMSIM_BROWSER") == "required"
+LESS = () if REQUIRED else ("workloads.db.touch.rate=1000/s", "workloads.kernel.rate=1000/s")
+"""Among all tests, with less load: the scenario itself takes a minute."""
 MISSING = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
-if MISSING and os.environ.get("MEMSIM_BROWSER") != "required":
+if MISSING and not REQUIRED:
     pytest.skip(f"not installed: {', '.join(MISSING)}", allow_module_level=True)
 webdriver = pytest.importorskip("selenium.webdriver", reason="make browser installs selenium")
+SIDES = ("none", "mobility", "ideal") if REQUIRED else ("none", "mobility")
 ID, CSS, TAG = "id", "css selector", "tag name"
 
 
@@ -38,8 +42,8 @@ def browser():
 def pages(tmp_path_factory):
     """The reports of the shipped scenarios, with few seeds."""
     folder = tmp_path_factory.mktemp("pages")
-    unplug = load_scenario(find_scenario("unplug-node1"), seeds="1..2")
-    sweep = load_scenario(find_scenario("sweep-movable"), seeds="1..2")
+    unplug = load_scenario(find_scenario("unplug-node1"), seeds="1..2", sets=LESS)
+    sweep = load_scenario(find_scenario("sweep-movable"), seeds="1..2", policies=SIDES)
     few = {"policies.*.cmdline": ("movablecore=0", "movablecore=1024M", "movablecore=1792M")}
     found = {}
     for name, scenario in (("unplug", unplug), ("sweep", sweep.with_axes(few))):

@@ -240,12 +240,13 @@ function panel(maps, what, select) {
   box.style.maxWidth = `${LABEL + maps.columns * maps.size}px`;
   const name = what.layer ? what.layer.label : `${what.other.label} beside ${what.one.label}`;
   head.textContent = name;
-  const step = maps.size, ratio = window.devicePixelRatio || 1;
-  const width = LABEL + maps.columns * step, height = maps.rows * step + 4;
-  canvas.width = width * ratio;
-  canvas.height = height * ratio;
-  canvas.style.width = `${width}px`;
-  canvas.style.height = `${height}px`;
+  const ratio = window.devicePixelRatio || 1;
+  canvas.px = Math.round(maps.size * ratio);
+  canvas.width = Math.round(LABEL * ratio) + maps.columns * canvas.px;
+  canvas.height = maps.rows * canvas.px + 4;
+  canvas.style.width = `${canvas.width / ratio}px`;
+  canvas.style.height = `${canvas.height / ratio}px`;
+  const step = canvas.px / ratio;
   canvas.tabIndex = 0;
   canvas.setAttribute("role", "application");
   canvas.paint = () => paint(maps, canvas, what, ratio);
@@ -297,73 +298,81 @@ function differs(maps, what) {
     + `${other.toLocaleString("en")} in ${what.other.label}.`;
 }
 
+// Squares are stamped into the picture pixel by pixel: thousands of them in a few milliseconds.
 function paint(maps, canvas, what, ratio) {
-  const context = canvas.getContext("2d"), step = maps.size;
+  const context = canvas.getContext("2d"), px = canvas.px, left = Math.round(LABEL * ratio);
+  const image = context.createImageData(canvas.width, canvas.height);
+  const pixels = new Uint32Array(image.data.buffer);
   const style = getComputedStyle(document.documentElement);
   const color = (name) => style.getPropertyValue(name).trim();
-  const types = Object.fromEntries(Object.keys(TYPES).map((letter) => [letter, color(`--t${letter}`)]));
-  const free = color("--free"), dot = color("--dot"), soft = color("--soft"), line = color("--line");
+  const stamps = new Map();
+  for (let n = 0; n < maps.cells; n++) {
+    const look = what.layer ? what.layer.frames[maps.instant][n]
+      : contrast(what.one.at(maps.instant, n), what.other.at(maps.instant, n)).join();
+    if (!stamps.has(look)) stamps.set(look, what.layer ? stamp(what.layer.look[look], px, color) : shade(look, px, color));
+    const rows = stamps.get(look);
+    let at = maps.rowOf[n] * px * canvas.width + left + maps.columnOf[n] * px;
+    for (const row of rows) { pixels.set(row, at); at += canvas.width; }
+  }
+  context.putImageData(image, 0, 0);
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
-  context.clearRect(0, 0, canvas.width, canvas.height);
+  label(maps, context, px / ratio, color);
+}
+
+// The rows of pixels of one square; the last pixel of each row and the last row stay empty.
+function stamp(cell, px, color) {
+  const inner = px - 1, rows = [];
+  const base = cell ? mixed(color("--free"), color(`--t${cell.type}`), cell.used ? 0.3 + 0.7 * cell.used / FULL : 0) : 0;
+  const dot = Math.max(2, Math.round(inner * 0.4)), begin = (inner - dot) >> 1;
+  const line = mixed(color("--line"), color("--line"), 0), mark = mixed(color("--dot"), color("--dot"), 0);
+  for (let y = 0; y < inner; y++) {
+    const row = new Uint32Array(inner).fill(base);
+    if (!cell && (y === 0 || y === inner - 1)) row.fill(line);
+    if (!cell) { row[0] = line; row[inner - 1] = line; }
+    if (cell && cell.fixed && y >= begin && y < begin + dot) row.fill(mark, begin, begin + dot);
+    rows.push(row);
+  }
+  return rows;
+}
+
+function shade(look, px, color) {
+  const [fill, part] = look.split(",");
+  const row = new Uint32Array(px - 1).fill(mixed(color("--free"), fill, Number(part)));
+  return new Array(px - 1).fill(row);
+}
+
+// Two colours (#rrggbb) mixed, as a pixel of image data.
+function mixed(one, other, part) {
+  const [a, b] = [one, other].map((text) => [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16)));
+  const [red, green, blue] = a.map((value, n) => Math.round(value + (b[n] - value) * part));
+  return (255 << 24 | blue << 16 | green << 8 | red) >>> 0;
+}
+
+// Numbers of memory blocks beside the rows, nodes above theirs, and a frame around the chosen square.
+function label(maps, context, step, color) {
   context.font = "11px system-ui, sans-serif";
   context.textBaseline = "middle";
-  const inner = step - 1;
-  let row = -1;
+  context.textAlign = "right";
+  context.fillStyle = color("--soft");
+  let row = -1, last = -2;
   for (let n = 0; n < maps.cells; n++) {
-    const x = LABEL + maps.columnOf[n] * step, y = maps.rowOf[n] * step;
-    if (maps.rowOf[n] !== row) {
-      row = maps.rowOf[n];
+    if (maps.rowOf[n] === row) continue;
+    row = maps.rowOf[n];
+    const begins = Math.floor(maps.cellOf[n] % maps.blockCells / maps.columns) === 0;
+    if (begins && (row - last) * step >= 12) {
       const block = Math.floor(maps.cellOf[n] * maps.data.cellPages / maps.data.blockPages);
-      const sparse = step < 10 && maps.blockCells >= maps.columns;
-      const first = maps.cellOf[n] % maps.blockCells < maps.columns;
-      if (!sparse || (first && (block % 2 === 0))) {
-        context.fillStyle = soft;
-        context.textAlign = "right";
-        if (first && (step >= 10 || maps.rowOf[n] % 2 === 0)) context.fillText(String(block), LABEL - 6, y + step / 2);
-      }
-    }
-    if (what.layer) {
-      const cell = what.layer.at(maps.instant, n);
-      context.globalAlpha = 1;
-      if (!cell) {
-        context.strokeStyle = line;
-        context.strokeRect(x + 0.5, y + 0.5, inner - 1, inner - 1);
-        continue;
-      }
-      context.fillStyle = free;
-      context.fillRect(x, y, inner, inner);
-      if (cell.used) {
-        context.globalAlpha = 0.3 + 0.7 * cell.used / FULL;
-        context.fillStyle = types[cell.type];
-        context.fillRect(x, y, inner, inner);
-        context.globalAlpha = 1;
-      }
-      if (cell.fixed) {
-        context.fillStyle = dot;
-        const d = Math.max(2, Math.round(inner * 0.4));
-        context.fillRect(x + (inner - d) / 2, y + (inner - d) / 2, d, d);
-      }
-    } else {
-      context.globalAlpha = 1;
-      context.fillStyle = free;
-      context.fillRect(x, y, inner, inner);
-      const [fill, alpha] = contrast(what.one.at(maps.instant, n), what.other.at(maps.instant, n));
-      context.globalAlpha = alpha;
-      context.fillStyle = fill;
-      context.fillRect(x, y, inner, inner);
-      context.globalAlpha = 1;
+      context.fillText(String(block), LABEL - 6, (row + 0.5) * step);
+      last = row;
     }
   }
   context.textAlign = "left";
   context.fillStyle = color("--ink");
-  for (const [at, text] of maps.heads) context.fillText(`${text}; rows: memory blocks by number`, LABEL, at * step + step);
-  if (maps.selected >= 0) {
-    context.strokeStyle = color("--accent");
-    context.lineWidth = 2;
-    const x = LABEL + maps.columnOf[maps.selected] * step, y = maps.rowOf[maps.selected] * step;
-    context.strokeRect(x - 1.5, y - 1.5, step + 2, step + 2);
-    context.lineWidth = 1;
-  }
+  for (const [at, text] of maps.heads) context.fillText(`${text}; rows: memory blocks by number`, LABEL, (at + 1) * step);
+  if (maps.selected < 0) return;
+  context.strokeStyle = color("--accent");
+  context.lineWidth = 2;
+  const x = LABEL + maps.columnOf[maps.selected] * step, y = maps.rowOf[maps.selected] * step;
+  context.strokeRect(x - 1.5, y - 1.5, step + 2, step + 2);
 }
 
 // What the difference view shows of a square: first whether it can be moved, then how full it is.
