@@ -17,6 +17,10 @@ TYPE_LETTERS = "UMRHCI"
 """The first letters of mm.MIGRATETYPE_NAMES."""
 NO_MEMORY = "..."
 FULL = 15
+CELLS = np.array(
+    [f"{TYPE_LETTERS[n >> 8]}{n & 255:02x}" for n in range(MIGRATE_TYPES << 8)] + [NO_MEMORY], "S3"
+)
+"""The text of each cell: by type, how full, and how much cannot be moved; no memory last."""
 
 
 def cell_order(setup: MachineSetup) -> int:
@@ -51,18 +55,13 @@ def zone_cells(mem: L.Mem, setup: MachineSetup, zone: ZoneSetup, order: int) -> 
         pages[begin : begin + len(found)] += np.diff(np.clip(edges, start, end))
         blocks = np.arange(start >> setup.pageblock_order, -(-end >> setup.pageblock_order))
         cells = (blocks << setup.pageblock_order >> order) - first
-        np.add.at(types, (cells, mem.pageblocks[blocks]), 1)
+        number = cells * MIGRATE_TYPES + mem.pageblocks[blocks]
+        types += np.bincount(number, minlength=types.size).reshape(types.shape)
     counts = _spread(counts, pages)
     fixed = counts[:, kernels.BLOCK_UNMOVABLE] + counts[:, kernels.BLOCK_RESERVED]
     used = counts[:, kernels.BLOCK_ALLOCATED] + counts[:, kernels.BLOCK_RESERVED]
-    letters = types.argmax(axis=1).tolist()
-    return first << order, "".join(
-        f"{TYPE_LETTERS[kind]}{u:x}{f:x}" if size else NO_MEMORY
-        for kind, u, f, size in zip(
-            letters, level(used, pages).tolist(), level(fixed, pages).tolist(), pages.tolist(),
-            strict=True,
-        )
-    )  # fmt: skip
+    text = types.argmax(axis=1) << 8 | level(used, pages) << 4 | level(fixed, pages)
+    return first << order, CELLS[np.where(pages > 0, text, len(CELLS) - 1)].tobytes().decode()
 
 
 def level(pages: NDArray[np.int64], of: NDArray[np.int64]) -> NDArray[np.int64]:
