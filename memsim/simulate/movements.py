@@ -167,10 +167,11 @@ def _move_2005(
 
 
 def user_pages(memory: Memory, handles: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Return the handles whose pages are in memory and on an LRU list, or under way to one."""
+    """Return the handles whose pages are in memory and a user's: on an LRU list, or hugetlb."""
     held = handles[memory.page_table[handles] > 0]
     state = memory.mem.state[memory.page_table[held] - 1]
-    user: NDArray[np.int32] = held[state & (L.PAGE_LRU | L.PAGE_LRU_PENDING) != 0]
+    on_list = state & (L.PAGE_LRU | L.PAGE_LRU_PENDING) != 0
+    user: NDArray[np.int32] = held[on_list | (memory.mem.traits[held] & L.TRAIT_HUGETLB != 0)]
     return user
 
 

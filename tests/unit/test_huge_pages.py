@@ -57,6 +57,18 @@ def test_a_program_ends_without_enough_of_them(pages, bound, why):
     assert (ended.metrics["hugetlb.free"], ended.metrics["numa.accesses"]) == (pages, None)
 
 
+def test_its_pages_move_to_another_node_and_the_pool_follows():
+    text = (
+        "  vm: {nr_hugepages: 10}\n"
+        "workloads: {db: {kind: hugetlb, size: 8MiB, grow: 100ms, mem: {bind: [1]}}}\n"
+        "events: [{at: 500ms, do: migrate_pages, workload: db, from: [1], to: [0]}]\n"
+    )
+    moved = result(text)
+    names = ("migration.attempted", "migration.moved_direct", "hugetlb.total", "hugetlb.free")
+    assert [moved.metrics[name] for name in names] == [4 * 512, 4 * 512, 10, 6]
+    assert 0 < moved.metrics["numa.remote_ratio"] < 1
+
+
 def test_scenario_hugetlb_db_needs_huge_pages_elsewhere(request):
     place = request.config.rootpath / "results/baselines/hugetlb-db/trials.csv"
     with place.open(newline="") as file:
