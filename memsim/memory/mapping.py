@@ -25,9 +25,9 @@ CELLS = np.array(
 
 def cell_order(setup: MachineSetup) -> int:
     """Return the order of a machine's cells: a pageblock, doubled until there are few enough."""
-    last = max(end for zone in setup.zones for _, end in zone.pieces)
+    pages = sum(end - start for zone in setup.zones for start, end in zone.pieces)
     order = setup.pageblock_order
-    while last >> order > MOST_CELLS:
+    while pages >> order > MOST_CELLS:
         order += 1
     return order
 
