@@ -59,7 +59,9 @@ def draw_pins(
 
 def _draw_lru_lists(memory: Memory, chance: np.random.Generator) -> None:
     state = memory.mem.state
-    pages = np.flatnonzero(state & L.PAGE_LRU).astype(np.int32)
+    # The other pages of a huge page have the mark, too, but stand on no list.
+    listed = L.PAGE_ALLOCATED | L.PAGE_LRU
+    pages = np.flatnonzero(state & listed == listed).astype(np.int32)
     boot_kernels.remove_lru_pages(memory.mem, pages)
     mapped = pages[state[pages] & L.PAGE_MAPPED != 0]
     young = chance.random(len(mapped)) < chance.random()

@@ -14,14 +14,14 @@ from memsim.mm import (
     NR_PCP_LISTS,
     PAGEBLOCK_NR_PAGES,
     PAGEBLOCK_ORDER,
-    ZONE_NAMES,
     Migratetype,
 )
+from memsim.snapshot.folios import split_small_folios
 from memsim.snapshot.kinds import Lists, free_lists, pageblock_types
 from memsim.snapshot.observed import Observed, ZoneSeen
+from memsim.snapshot.owners import pageblock_owners
 from memsim.snapshot.places import NEVER, Placed, page_costs, place_free
 from memsim.traces import _page_flags as kpf
-from memsim.traces._files import refuse
 from memsim.traces._state import VMSTAT_THRESHOLD
 from memsim.traces.capture import (
     PAGEBLOCK_HOLE,
@@ -64,16 +64,15 @@ def what_is_drawn(seen: Observed) -> tuple[str, ...]:
 
 def draw_state(seen: Observed, chance: np.random.Generator) -> Drawn:
     """Build a state that agrees with all that is seen; draw the rest."""
-    owners = _owners(seen)
+    owners, differences = pageblock_owners(seen)
     last = max(zone.end_pfn for zone in seen.zones)
     known = 0 if seen.flags is None else len(seen.flags)
     flags = np.full(max(last, known), kpf.NOPAGE, np.uint64)
     flags[:known] = 0 if seen.flags is None else seen.flags
-    zones, differences = [], []
+    split_small_folios(flags)
+    zones = []
     for z, zone in enumerate(seen.zones):
         own = np.flatnonzero(owners == z)
-        if not len(own):
-            raise refuse(seen.source, f"no memory block that is online is of {zone.name}")
         chunks, costs = page_costs(own, zone.start_pfn, zone.end_pfn, seen.flags)
         placed = place_free(zone.free, chunks, costs, chance)
         for order in np.flatnonzero(placed.lacking).tolist():
@@ -92,44 +91,6 @@ def draw_state(seen: Observed, chance: np.random.Generator) -> Drawn:
         distances=seen.system.distances,
     )
     return Drawn(Snapshot(state, flags), tuple(differences))
-
-
-def _owners(seen: Observed) -> NDArray[np.int16]:
-    """Say by pageblock whose it is: the place of its zone, -1 where there is no memory."""
-    last = max(zone.end_pfn for zone in seen.zones)
-    owners = np.full(-(-last // PAGEBLOCK_NR_PAGES), -1, np.int16)
-    starts = np.maximum(np.arange(len(owners)) * PAGEBLOCK_NR_PAGES, 1)
-    for z, zone in enumerate(seen.zones):
-        inside = (zone.start_pfn <= starts) & (starts < zone.end_pfn) & (owners < 0)
-        if not seen.system.blocks and seen.flags is None:
-            inside[np.flatnonzero(inside)[_pageblocks_of(zone) :]] = False
-        owners[inside & _online(seen, zone, starts)] = z
-    return owners
-
-
-def _pageblocks_of(zone: ZoneSeen) -> int:
-    """Say how many pageblocks have memory, where nothing tells which: the lowest, then."""
-    if zone.pageblocks is not None:
-        return int(zone.pageblocks.sum())
-    return -(-zone.present // PAGEBLOCK_NR_PAGES)
-
-
-def _online(seen: Observed, zone: ZoneSeen, starts: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Say which pageblocks have memory that may be a zone's, by memory blocks, else by flags."""
-    if not seen.system.blocks:
-        if seen.flags is None:
-            return np.ones(len(starts), bool)
-        known = np.minimum(starts, len(seen.flags) - 1)
-        there: NDArray[np.bool_] = seen.flags[known] & kpf.NOPAGE == 0
-        return there
-    numbers = [
-        block.number
-        for block in seen.system.blocks
-        if block.online
-        and block.node in (-1, zone.node)
-        and (block.zones.split() or [""])[0] not in set(ZONE_NAMES) - {ZONE_NAMES[zone.zone_type]}
-    ]
-    return np.isin(starts // seen.system.block_pages, numbers)
 
 
 def _zone(
