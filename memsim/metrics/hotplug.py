@@ -20,6 +20,7 @@ COLUMNS = (
         better="higher",
     ),
     Column("free_blocks", "blocks", "of these, without any allocated page", better="higher"),
+    Column("removable_bytes", "bytes", "memory of the removable blocks", better="higher"),
     Column("blocks_tried", "blocks", "memory blocks that were to be taken offline"),
     Column("blocks_removed", "blocks", "of these, taken offline", better="higher"),
     Column("removed_bytes", "bytes", "memory that was taken offline", better="higher"),
@@ -37,6 +38,7 @@ def measure(record: TrialRecord) -> dict[str, int | float | None]:
         "memory_blocks": blocks.total,
         "removable_blocks": blocks.removable,
         "free_blocks": blocks.free,
+        "removable_bytes": blocks.removable * record.memory_block_size,
     }
     return {
         "hotpluggable_pages": total,
