@@ -13,7 +13,7 @@ from memsim.kernels.layout import (
     PAGE_LRU_PENDING,
     Mem,
 )
-from memsim.kernels.lru import lru_add
+from memsim.kernels.lru import lru_add, lru_add_range
 from memsim.kernels.system import S_LRU_CACHE_DISABLED
 from memsim.mm import LRU_BATCH, LRU_BATCH_2005
 
@@ -57,3 +57,20 @@ def folio_add_lru(m: Mem, cpu: int, pfn: int, order: int) -> None:
     limit = LRU_BATCH_2005 if m.lru_per_zone else LRU_BATCH
     if length == limit or int(m.system[S_LRU_CACHE_DISABLED]):
         lru_add_drain(m, cpu)
+
+
+@inline
+def folios_add_lru(m: Mem, cpu: int, first: int, pages: int) -> None:
+    """Queue single pages that lie side by side and are alike; whole batches go at once."""
+    limit = LRU_BATCH_2005 if m.lru_per_zone else LRU_BATCH
+    end = first + pages
+    while first < end:
+        if int(m.lru_batches[cpu * LRU_FIELDS]) == 0 and end - first >= limit:
+            whole = (end - first) // limit * limit
+            for pfn in range(first, first + whole):
+                m.state[pfn] |= PAGE_LRU
+            lru_add_range(m, first, whole)
+            first += whole
+        else:
+            folio_add_lru(m, cpu, first, 0)
+            first += 1

@@ -82,6 +82,24 @@ def get_swap_pages(m: Mem, handle: int, count: int) -> int:
     return slot
 
 
+@inline
+def slots_passed(m: Mem, count: int) -> int:
+    """Take and give back up to ``count`` single slots one after the other; return how many.
+
+    Those that need no search: each is the one behind the last.
+    """
+    slot = int(m.system[S_SWAP_NEXT])
+    count = min(count, int(m.system[S_SWAP_CLUSTER]), int(m.system[S_SWAP_SLOTS]) - slot)
+    if int(m.system[S_SWAP_FREE]) == 0:
+        return 0
+    n = 0
+    while n < count and int(m.swap_map[slot + n]) == 0:
+        n += 1
+    m.system[S_SWAP_NEXT] += n
+    m.system[S_SWAP_CLUSTER] -= n
+    return n
+
+
 @helper
 def add_to_swap(m: Mem, pfn: int) -> bool:
     """Give an anonymous page its slots in swap; say whether there was room."""

@@ -227,6 +227,11 @@ def test_who_looks_on_changes_nothing(seed, code):
         assert (looked.counters, looked.model_ns) == (not_looked.counters, not_looked.model_ns)
     assert waited > 0
     first, second = (machine.memory.mem for machine in machines)
-    for name in ("state", "page_table", "links", "lru_next", "pcps", "rings", "swap_map", "system",
+    lists = [
+        [m.memory.free_list(z, order, 0).tolist() for z in range(3) for order in range(11)]
+        for m in machines
+    ]
+    assert lists[0] == lists[1]
+    for name in ("state", "page_table", "lru_next", "pcps", "rings", "swap_map", "system",
                  "zones", "events"):  # fmt: skip
         assert np.array_equal(getattr(first, name), getattr(second, name)), name

@@ -9,7 +9,7 @@ import pytest
 
 from memsim import plugins
 from memsim.kernels import layout as L
-from memsim.memory import migrating
+from memsim.memory import migrating, migrating_2005
 from memsim.memory.start import kernel_of, start
 from memsim.mm import (
     MIGRATE_TYPES,
@@ -22,14 +22,14 @@ from memsim.mm import (
     gfp_from_text,
 )
 from memsim.scenario.cmdline import Cmdline
-from memsim.scenario.machine import Machine, Node
+from memsim.scenario.machine import Machine, Node, Swap
 from memsim.schema import Request
 
-PROFILE = "linux-6.1"
+POLICIES = {"linux-6.1": ("mobility", "none"), "linux-2.6.14": ("none", "light", "full")}
 MIB = 1 << 20
 HANDLES = 40_000
-STALE = ("links", "rings", "log", "log_cursor")
-"""What may differ: links and rings hold what lists have left behind."""
+STALE = ("links", "rings", "swap_slot", "log", "log_cursor")
+"""What may differ: in links and rings lists leave something behind, in swap_slot pages do."""
 TRAITS = (L.TRAIT_SHARED, L.TRAIT_LOCKED, L.TRAIT_NO_MIGRATE_OP, L.TRAIT_BUFFERS_IN_USE)
 KINDS = (
     Request(gfp_from_text("GFP_HIGHUSER_MOVABLE"), Use.ANON, lru=True),
@@ -68,17 +68,18 @@ def events(memory, op, request, cpu, handle):
         memory.take_log()
 
 
-def new_memory(seed, *, log):
+def new_memory(profile, seed, *, log):
     """Two nodes with pages of all kinds, in order or mixed up, some with a reason to stay."""
     rng = np.random.default_rng(seed)
     cpus = int(rng.choice((1, 2, 8)))
     nodes = tuple(
         Node(id=n, cpus=tuple(range(n * cpus, (n + 1) * cpus)), memory=128 * MIB) for n in range(2)
     )
-    machine = Machine(profile=PROFILE, nodes=nodes, swap=None)
-    policy = str(rng.choice(("mobility", "none")))
-    tables = plugins.model_of("policies", policy)().tables(kernel_of(machine, PROFILE))
-    memory = start(machine, PROFILE, Cmdline(), tables, "")
+    swap = Swap(size=int(rng.choice((8, 256))) * MIB) if profile == "linux-2.6.14" else None
+    machine = Machine(profile=profile, nodes=nodes, swap=swap)
+    policy = str(rng.choice(POLICIES[profile]))
+    tables = plugins.model_of("policies", policy)().tables(kernel_of(machine, profile))
+    memory = start(machine, profile, Cmdline(), tables, "")
     if log:
         memory.keep_log(1 << 14)
     memory.add_requests(list(KINDS))
@@ -102,7 +103,7 @@ def new_memory(seed, *, log):
     return memory, rng
 
 
-def calls(memory, rng):
+def calls(profile, memory, rng):
     """Move pages to and fro: all, parts in order, and parts at random."""
     outcomes = []
     for _ in range(6):
@@ -114,23 +115,44 @@ def calls(memory, rng):
             part = np.arange(HANDLES)
         elif how == "any order":
             part = rng.permutation(HANDLES)[: int(rng.integers(1, 9_000))]
-        move = migrating.mbind if rng.random() < 0.3 else migrating.migrate_pages
-        where = ([node],) if move is migrating.mbind else ([1 - node], [node])
-        outcome = move(memory, part, *where, cpu=cpu)
+        move = move_today if profile == "linux-6.1" else move_2005
+        outcomes.append(move(memory, rng, part.astype(np.int32), node, cpu))
         memory.take_log()
-        columns = ("handles", "codes", "tries", "sources", "targets", "split")
-        outcomes.append([getattr(outcome, name).tolist() for name in columns])
-        outcomes.append([outcome.ret, outcome.errno, outcome.counters, outcome.took_ns])
     return outcomes
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_pages_moved_together_equal_pages_moved_one_by_one(seed):
-    singly, rng = new_memory(seed, log=True)
-    expected = calls(singly, rng)
-    together, rng = new_memory(seed, log=False)
-    found = calls(together, rng)
-    assert sum(len(row[0]) for row in found[::2]) > 5000
+def move_today(memory, rng, part, node, cpu):
+    """Move pages; return how many there were to move, and all that is known of them."""
+    move = migrating.mbind if rng.random() < 0.3 else migrating.migrate_pages
+    where = ([node],) if move is migrating.mbind else ([1 - node], [node])
+    outcome = move(memory, part, *where, cpu=cpu)
+    columns = ("handles", "codes", "tries", "sources", "targets", "split")
+    columns = [getattr(outcome, name).tolist() for name in columns]
+    return len(outcome.handles), columns, outcome.counters, outcome.took_ns
+
+
+def move_2005(memory, rng, part, node, cpu):
+    """Move pages directly; return how many went, and all that is known of them."""
+    code = str(rng.choice(("v1", "linux-2.6.16")))
+    full = str(rng.choice(("swap", "enomem", "other_node")))
+    budget = int(rng.integers(1, 40_000_000)) if rng.random() < 0.3 else None
+    outcome = migrating_2005.migrate(
+        memory, part, node, code=code, target_full=full, budget_ns=budget, cpu=cpu
+    )
+    columns = ("fate", "passes", "waits", "page_model_ns", "old_pfn", "new_pfn")
+    columns = [getattr(outcome, name).tolist() for name in columns]
+    moved = outcome.count(migrating_2005.Fate.MOVED_DIRECT)
+    return moved, columns, outcome.counters, outcome.model_ns
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("profile", POLICIES)
+def test_pages_moved_together_equal_pages_moved_one_by_one(profile, seed):
+    singly, rng = new_memory(profile, seed, log=True)
+    expected = calls(profile, singly, rng)
+    together, rng = new_memory(profile, seed, log=False)
+    found = calls(profile, together, rng)
+    assert sum(moved for moved, *_ in found) > 1000
     assert found == expected
     assert lists(together) == lists(singly)
     columns = [name for name in L.Mem._fields if name not in STALE]
@@ -140,4 +162,6 @@ def test_pages_moved_together_equal_pages_moved_one_by_one(seed):
         if not np.array_equal(getattr(together.mem, name), getattr(singly.mem, name))
     ]
     assert differ == []
+    cached = np.flatnonzero(singly.mem.state[: singly.nr_pages] & L.PAGE_SWAPCACHE)
+    assert np.array_equal(together.mem.swap_slot[cached], singly.mem.swap_slot[cached])
     together.check()

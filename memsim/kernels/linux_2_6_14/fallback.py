@@ -6,7 +6,7 @@ history-2005 2.1, 2.2). What is found is split at once: no free block moves betw
 
 from __future__ import annotations
 
-from memsim.kernels._jit import helper, inline
+from memsim.kernels._jit import ctz, helper, inline
 from memsim.kernels.buddy import (
     ISOLATE,
     add_to_free_list,
@@ -83,6 +83,21 @@ def free_one_page(m: Mem, z: int, pfn: int, order: int, migratetype: int) -> Non
     zone_add(m, z, Z_NR_FREE_PAGES, 0 if migratetype == ISOLATE else 1 << order)
     pfn, order = merge_buddies(m, z, pfn, order, migratetype)
     add_to_free_list(m, z, pfn, order, migratetype, False)
+
+
+@inline
+def free_range(m: Mem, z: int, pfn: int, end: int, migratetype: int) -> None:
+    """Free the pages [pfn, end) of a pageblock as ``free_one_page`` does, the lowest first.
+
+    Until the last page of an aligned block comes, its others only wait on lists of their own.
+    """
+    largest = 1 << m.pageblock_order
+    while pfn < end:
+        order = ctz(pfn | largest)
+        while pfn + (1 << order) > end:
+            order -= 1
+        free_one_page(m, z, pfn, order, migratetype)
+        pfn += 1 << order
 
 
 @inline

@@ -62,6 +62,7 @@ from memsim.kernels.linux_2_6_14.vmscan import drain_lru_batches
 from memsim.kernels.lru import page_holder
 from memsim.kernels.placement import PolicyTables
 from memsim.kernels.system import S_NOW, S_SCAN_NS, S_STALL, clock
+from memsim.kernels.trace_log import keeps_log
 from memsim.kernels.vmstat import PGMIGRATE_FAIL, PGMIGRATE_SUCCESS
 from memsim.kernels.zonelist import AllocContext
 
@@ -137,7 +138,7 @@ def run_pass(
     Returns where those begin that are left now, and how many of them were tried. A direct pass ends
     where no target page is left (row 1).
     """
-    alone = direct and v.nr_disturbances == 0 and v.watched < 0
+    alone = direct and v.nr_disturbances == 0 and v.watched < 0 and not keeps_log(m)
     at = first
     left = 0
     while at < stop and not (direct and targets_left(v) == 0) and clock(m) <= v.deadline:
@@ -145,9 +146,11 @@ def run_pass(
         if alone:
             prefetch_pages(m, v, at, stop)
         if alone and is_plain(m, v, int(v.pages[i])) and not is_touched(m, v, i):
-            fate = migrate_plain(m, tables, v, i)
-        else:
-            fate = attempt(m, tables, v, i, pass_, direct)
+            moved = migrate_plain(m, tables, v, at, stop)
+            if moved:
+                at += moved
+                continue
+        fate = attempt(m, tables, v, i, pass_, direct)
         v.fate[i] = fate
         if stays_on_list(fate):
             v.pending[first + left] = i
@@ -210,7 +213,7 @@ def putback_lru_pages(m: Mem, tables: PolicyTables, v: Migration, n: int) -> Non
     """Put the pages that were not moved back on their LRU lists."""
     for i in range(n):
         pfn = int(v.pages[i])
-        if pfn < 0 or not int(m.state[pfn]) & PAGE_ISOLATED:
+        if pfn < 0 or int(v.fate[i]) == MOVED_DIRECT or not int(m.state[pfn]) & PAGE_ISOLATED:
             continue
         if page_holder(m, pfn) < 0:
             v.fate[i] = free_orphan(m, tables, v, pfn)

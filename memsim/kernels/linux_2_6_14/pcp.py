@@ -22,17 +22,26 @@ from memsim.kernels.layout import (
     page_type,
     zone_add,
 )
-from memsim.kernels.linux_2_6_14.fallback import free_one_page, free_type, rmqueue_locked
+from memsim.kernels.linux_2_6_14.fallback import (
+    free_one_page,
+    free_range,
+    free_type,
+    rmqueue_locked,
+)
 from memsim.kernels.pcp import (
     pcp_list,
     pcp_pop_head,
     pcp_pop_tail,
     pcp_push_head,
+    pcp_push_range,
     pcp_push_tail,
     pcp_row,
+    prefetch_tail,
+    range_at_tail,
+    refill_whole,
 )
 from memsim.kernels.placement import OPT_GROUPING, OPT_PCP_HIGH_SHIFT, PolicyTables
-from memsim.kernels.trace_log import LOG_PCPU_DRAIN, log_event
+from memsim.kernels.trace_log import LOG_PCPU_DRAIN, keeps_log, log_event
 from memsim.kernels.vmstat import PCP_DRAINED_BLOCKS, PCP_REFILLS
 from memsim.mm import NR_PLACEMENT_TYPES
 
@@ -61,6 +70,8 @@ def rmqueue_bulk(
     lst = pcp_list(row, pcp_pindex(tables, migratetype, cold))
     wanted = pcp_batch(m, row, cold)
     taken = 0
+    if not keeps_log(m) and int(tables.options[OPT_GROUPING]) == 0:
+        taken = refill_whole(m, z, 0, migratetype, lst, wanted)
     while taken < wanted:
         pfn = rmqueue_locked(m, tables, z, 0, migratetype)
         if pfn < 0:
@@ -135,6 +146,16 @@ def rmqueue_pcplist(
     return pfn
 
 
+@inline
+def drain_range(m: Mem, tables: PolicyTables, z: int, lst: int, first: int, pages: int) -> None:
+    """Return the pages at the tail of a list that follow ``first``, taken off it, and that one."""
+    m.pcps[lst + 1] -= pages - 1
+    migratetype = free_type(m, tables, first)
+    for pfn in range(first, first + pages):
+        m.state[pfn] = 0
+    free_range(m, z, first, first + pages, migratetype)
+
+
 @helper
 def free_pages_bulk(
     m: Mem, tables: PolicyTables, z: int, row: int, pindex: int, count: int
@@ -142,8 +163,16 @@ def free_pages_bulk(
     """Return up to ``count`` pages of a list to the buddy lists, the oldest first."""
     lst = pcp_list(row, pindex)
     count = min(count, int(m.pcps[lst + 1]))
-    for _ in range(count):
+    left = count
+    while left > 0:
+        pages = 1 if keeps_log(m) else range_at_tail(m, lst, left)
         pfn = pcp_pop_tail(m, lst)
+        if pages > 1 and free_type(m, tables, pfn) == free_type(m, tables, pfn + pages - 1):
+            drain_range(m, tables, z, lst, pfn, pages)
+            left -= pages
+            continue
+        left -= 1
+        prefetch_tail(m, lst, 0)
         migratetype = free_type(m, tables, pfn)
         m.state[pfn] = 0
         log_event(m, LOG_PCPU_DRAIN, pfn, 0, migratetype)
@@ -173,6 +202,28 @@ def free_hot_cold_page(
     high = int(m.pcps[row + (P_COLD_HIGH if cold else P_HIGH)])
     if int(m.pcps[lst + 1]) >= high >> int(tables.options[OPT_PCP_HIGH_SHIFT]):
         free_pages_bulk(m, tables, z, row, pindex, pcp_batch(m, row, cold))
+
+
+@inline
+def hot_high(m: Mem, tables: PolicyTables, row: int) -> int:
+    """Say at how many pages a hot list is full."""
+    return int(m.pcps[row + P_HIGH]) >> int(tables.options[OPT_PCP_HIGH_SHIFT])
+
+
+@inline
+def free_hot_pages(
+    m: Mem, tables: PolicyTables, z: int, cpu: int, first: int, pages: int, migratetype: int
+) -> None:
+    """Put pages side by side at a hot list's head, the last of which may fill the list."""
+    row = pcp_row(m, z, cpu)
+    pindex = pcp_pindex(tables, migratetype, 0)
+    lst = pcp_list(row, pindex)
+    for pfn in range(first, first + pages):
+        m.state[pfn] = migratetype << TYPE_SHIFT | PAGE_PCP
+    pcp_push_range(m, lst, first, pages)
+    m.pcps[row + P_COUNT] += pages
+    if int(m.pcps[lst + 1]) >= hot_high(m, tables, row):
+        free_pages_bulk(m, tables, z, row, pindex, pcp_batch(m, row, 0))
 
 
 @helper

@@ -5,8 +5,7 @@ What they do is what ``direct_migration`` does with such a page where nobody loo
 
 from __future__ import annotations
 
-from memsim.kernels._jit import inline, prefetch
-from memsim.kernels.buddy import prefetch_block
+from memsim.kernels._jit import helper, inline, prefetch
 from memsim.kernels.layout import (
     PAGE_ANON,
     PAGE_DIRTY,
@@ -29,26 +28,27 @@ from memsim.kernels.layout import (
 from memsim.kernels.linux_2_6_14.direct_migration import EARLY_FLAGS, LATE_FLAGS
 from memsim.kernels.linux_2_6_14.fallback import free_type
 from memsim.kernels.linux_2_6_14.migration import (
-    FAILED_NO_SWAP,
     MIGRATE_SWAP_SLOTS,
     MIGRATE_TLB_FLUSHES,
     MOVED_DIRECT,
     ROW_NEXT_TARGET,
+    ROW_NR_TARGETS,
     V1,
     Migration,
 )
 from memsim.kernels.linux_2_6_14.page_in_flight import first_touch, spend
-from memsim.kernels.linux_2_6_14.pcp import free_hot_cold_page
+from memsim.kernels.linux_2_6_14.pcp import free_hot_pages, hot_high, pcp_pindex
+from memsim.kernels.pcp import pcp_list, pcp_row
 from memsim.kernels.placement import PolicyTables
-from memsim.kernels.swap import folio_add_lru
-from memsim.kernels.swapfile import get_swap_pages, swap_free
+from memsim.kernels.swap import folios_add_lru
+from memsim.kernels.swapfile import slots_passed, swap_free
 from memsim.kernels.system import S_SCAN_NS, clock
-from memsim.kernels.trace_log import LOG_FREE, log_event
 from memsim.kernels.vmstat import PGFREE
+from memsim.mm import MAX_ORDER_NR_PAGES
 
 HELD = PAGE_WRITEBACK | PAGE_PINNED | PAGE_UNEVICTABLE
 NOT_PLAIN = TRAIT_LOCKED | TRAIT_NO_MIGRATE_OP | TRAIT_RAMFS
-PREFETCH = 16
+PREFETCH = 24
 """Pages between asking for cache lines and using them."""
 
 
@@ -62,7 +62,7 @@ def prefetch_pages(m: Mem, v: Migration, at: int, stop: int) -> None:
         pfn = int(v.pages[int(v.pending[at + PREFETCH])])
         prefetch(m.page_table, int(m.rmap[pfn]))
         prefetch(m.traits, int(m.rmap[pfn]))
-        prefetch_block(m, pfn, 0)
+        prefetch(m.links, pfn)
 
 
 @inline
@@ -85,58 +85,120 @@ def is_touched(m: Mem, v: Migration, i: int) -> bool:
 
 
 @inline
-def swap_slot_of(m: Mem, v: Migration, pfn: int, state: int, handle: int) -> int:
-    """Return an anonymous page's swap slot, a new one if it has none; -1 if swap is full."""
+def range_of_plain(m: Mem, v: Migration, at: int, most: int) -> int:
+    """Count the plain pages behind ``at`` in ``pending`` that lie side by side and are alike.
+
+    So do their targets, and the handles that hold them. The first page is plain.
+    """
+    i, k = int(v.pending[at]), int(v.row[ROW_NEXT_TARGET])
+    old, new = int(v.pages[i]), int(v.targets[k])
+    state, fresh, handle = int(m.state[old]), int(m.state[new]), int(m.rmap[old])
+    traits = int(m.traits[handle])
     if state & PAGE_SWAPCACHE:
-        return int(m.swap_slot[pfn])
-    slot = get_swap_pages(m, handle, 1)
-    v.counts[MIGRATE_SWAP_SLOTS] += 1 if slot >= 0 else 0
-    return slot
+        return 1
+    size = 1 << m.pageblock_order
+    most = min(most, size - (old & size - 1), MAX_ORDER_NR_PAGES - new % MAX_ORDER_NR_PAGES)
+    n = 0
+    while (
+        n < most
+        and int(v.pending[at + n]) == i + n
+        and int(v.pages[i + n]) == old + n
+        and int(v.targets[k + n]) == new + n
+        and int(m.state[old + n]) == state
+        and int(m.state[new + n]) == fresh
+        and int(m.rmap[old + n]) == handle + n
+        and int(m.traits[handle + n]) == traits
+    ):
+        n += 1
+    return n
 
 
 @inline
-def free_plain(m: Mem, tables: PolicyTables, v: Migration, z: int, pfn: int) -> None:
-    """Free a page that is in no account any more."""
-    log_event(m, LOG_FREE, pfn, 0, 0)
-    zone_add(m, z, Z_VMSTAT + PGFREE, 1)
-    free_hot_cold_page(m, tables, z, v.cpu, pfn, free_type(m, tables, pfn), 0)
+def page_ns(m: Mem, v: Migration, state: int) -> int:
+    """Return what moving a plain page takes."""
+    ns = int(m.system[S_SCAN_NS]) + v.bookkeeping_ns + v.copy_ns
+    return ns + v.flush_ns if state & PAGE_MAPPED else ns
 
 
 @inline
-def migrate_plain(m: Mem, tables: PolicyTables, v: Migration, i: int) -> int:
-    """Move a plain page to the next target page."""
+def most_at_once(m: Mem, tables: PolicyTables, v: Migration, at: int, stop: int) -> int:
+    """Say how many plain pages can go until time, targets, or room on the CPU's list are up."""
+    old = int(v.pages[int(v.pending[at])])
+    row = pcp_row(m, page_zone(m, old), v.cpu)
+    lst = pcp_list(row, pcp_pindex(tables, free_type(m, tables, old), 0))
+    room = hot_high(m, tables, row) - int(m.pcps[lst + 1])
+    left = (v.deadline - clock(m)) // max(page_ns(m, v, int(m.state[old])), 1) + 1
+    targets = int(v.row[ROW_NR_TARGETS]) - int(v.row[ROW_NEXT_TARGET])
+    return min(stop - at, max(room, 1), left, targets)
+
+
+@inline
+def place_plain(m: Mem, v: Migration, i: int, new: int, n: int) -> None:
+    """Let ``n`` new pages become what old ones are, and be held by whoever holds those."""
     old = int(v.pages[i])
-    state, handle = int(m.state[old]), int(m.rmap[old])
-    v.passes[i] += 1
-    ns = int(m.system[S_SCAN_NS])
-    kept = state & (EARLY_FLAGS | LATE_FLAGS)
-    from_zone = page_zone(m, old)
-    new = int(v.targets[int(v.row[ROW_NEXT_TARGET])])
-    to_zone = page_zone(m, new)
+    handle, state = int(m.rmap[old]), int(m.state[old])
+    kept = state & (EARLY_FLAGS | LATE_FLAGS) | int(m.state[new])
     if state & PAGE_ANON:
-        slot = swap_slot_of(m, v, old, state, handle)
-        if slot < 0:
-            spend(m, ns)
-            v.model_ns[i] += ns
-            return FAILED_NO_SWAP
-        swap_free(m, slot)
-        zone_add(m, to_zone, Z_NR_MAPPED, 1)
         kept |= PAGE_MAPPED | PAGE_DIRTY
+    for k in range(n):
+        m.state[new + k] = kept
+    for k in range(n):
+        m.rmap[new + k] = handle + k
+    for k in range(n):
+        m.page_table[handle + k] = new + k + 1
+
+
+@inline
+def count_plain(m: Mem, v: Migration, old: int, new: int, n: int) -> None:
+    """Count ``n`` plain pages in the accounts of the zone that they come to."""
+    state, from_zone, to_zone = int(m.state[old]), page_zone(m, old), page_zone(m, new)
+    if state & PAGE_ANON:
+        zone_add(m, to_zone, Z_NR_MAPPED, n)
     elif state & PAGE_DIRTY:
-        zone_add(m, from_zone, Z_NR_DIRTY, -1)
-        zone_add(m, to_zone, Z_NR_DIRTY, 1)
-    v.row[ROW_NEXT_TARGET] += 1
-    m.page_table[handle] = new + 1
-    m.rmap[new] = handle
-    m.state[new] |= kept
-    ns += v.bookkeeping_ns + v.copy_ns
+        zone_add(m, from_zone, Z_NR_DIRTY, -n)
+        zone_add(m, to_zone, Z_NR_DIRTY, n)
     if state & PAGE_MAPPED:
-        zone_add(m, from_zone, Z_NR_MAPPED, -1)
-        v.counts[MIGRATE_TLB_FLUSHES] += 1
-        ns += v.flush_ns
-    free_plain(m, tables, v, from_zone, old)
-    spend(m, ns)
-    folio_add_lru(m, v.cpu, new, 0)
-    v.model_ns[i] += ns
-    v.new_pfn[i] = new
-    return MOVED_DIRECT
+        zone_add(m, from_zone, Z_NR_MAPPED, -n)
+        v.counts[MIGRATE_TLB_FLUSHES] += n
+
+
+@inline
+def free_plain(m: Mem, tables: PolicyTables, v: Migration, old: int, n: int) -> None:
+    """Free ``n`` pages side by side that are in no account any more."""
+    z, migratetype = page_zone(m, old), free_type(m, tables, old)
+    zone_add(m, z, Z_VMSTAT + PGFREE, n)
+    free_hot_pages(m, tables, z, v.cpu, old, n, migratetype)
+
+
+@helper
+def migrate_plain(m: Mem, tables: PolicyTables, v: Migration, at: int, stop: int) -> int:
+    """Move plain pages behind ``at`` in ``pending`` to the next target pages; return how many.
+
+    More than one only where they lie side by side. None if that needs more than the next slot.
+    """
+    i = int(v.pending[at])
+    old, new = int(v.pages[i]), int(v.targets[int(v.row[ROW_NEXT_TARGET])])
+    n = 1
+    if not v.touched:
+        n = range_of_plain(m, v, at, most_at_once(m, tables, v, at, stop))
+    state = int(m.state[old])
+    if state & PAGE_ANON and state & PAGE_SWAPCACHE:
+        swap_free(m, int(m.swap_slot[old]))
+    elif state & PAGE_ANON:
+        n = slots_passed(m, n)
+        v.counts[MIGRATE_SWAP_SLOTS] += n
+        if n == 0:
+            return 0
+    ns = page_ns(m, v, state)
+    v.row[ROW_NEXT_TARGET] += n
+    place_plain(m, v, i, new, n)
+    count_plain(m, v, old, new, n)
+    free_plain(m, tables, v, old, n)
+    spend(m, n * ns)
+    folios_add_lru(m, v.cpu, new, n)
+    for k in range(n):
+        v.passes[i + k] += 1
+        v.fate[i + k] = MOVED_DIRECT
+        v.model_ns[i + k] += ns
+        v.new_pfn[i + k] = new + k
+    return n
