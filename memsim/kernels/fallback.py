@@ -14,6 +14,7 @@ from memsim.kernels.buddy import (
     del_page_from_free_list,
     rmqueue_smallest,
 )
+from memsim.kernels.census import free_order_at
 from memsim.kernels.ideal_room import make_own_room, make_pageblock
 from memsim.kernels.layout import (
     FREE_ORDER_MASK,
@@ -135,7 +136,7 @@ def move_freepages(m: Mem, z: int, start: int, end: int, migratetype: int) -> in
     moved = 0
     pfn = start
     while pfn < end:
-        order = (int(m.state[pfn]) & FREE_ORDER_MASK) - 1
+        order = free_order_at(m, pfn)
         if order < 0:
             pfn += 1
             continue

@@ -96,11 +96,9 @@ def prefetch_sources(m: Mem, pages: NDArray[np.int32], i: int, stop: int) -> Non
         if coming != int(pages[i + 2 * PREFETCH - 1]) + 1:
             prefetch(m.state, coming)
             prefetch(m.rmap, coming)
-        coming = int(pages[i + PREFETCH])
-        if coming != int(pages[i + PREFETCH - 1]) + 1:
-            handle = int(m.rmap[coming])
-            prefetch(m.page_table, handle)
-            prefetch(m.traits, handle)
+        handle = int(m.rmap[int(pages[i + PREFETCH])])
+        prefetch(m.page_table, handle)
+        prefetch(m.traits, handle)
 
 
 @inline

@@ -14,7 +14,7 @@ from memsim.kernels.buddy import (
     mod_zone_freepage_state,
 )
 from memsim.kernels.census import free_order_at, held_order, reserved_order
-from memsim.kernels.fallback import move_to_free_list
+from memsim.kernels.fallback import move_freepages
 from memsim.kernels.hugetlb import is_huge_page
 from memsim.kernels.layout import (
     PAGE_ALLOCATED,
@@ -93,22 +93,6 @@ def has_unmovable_pages(m: Mem, z: int, start: int, migratetype: int) -> tuple[i
 
 
 @helper
-def move_freepages_block(m: Mem, z: int, start: int, migratetype: int) -> int:
-    """Move the free blocks headed in a pageblock to a type's list tails; return their pages."""
-    moved = 0
-    pfn = start
-    while pfn < start + PAGEBLOCK_NR_PAGES:
-        order = free_order_at(m, pfn)
-        if order < 0:
-            pfn += 1
-            continue
-        move_to_free_list(m, z, pfn, order, migratetype)
-        moved += 1 << order
-        pfn += 1 << order
-    return moved
-
-
-@helper
 def set_migratetype_isolate(
     m: Mem, z: int, cpu: int, start: int, migratetype: int
 ) -> tuple[int, int]:
@@ -121,7 +105,7 @@ def set_migratetype_isolate(
     old = pageblock_type(m, start)
     m.pageblocks[start >> PAGEBLOCK_ORDER] = ISOLATE
     zone_add(m, z, Z_NR_ISOLATE_PAGEBLOCK, 1)
-    moved = move_freepages_block(m, z, start, ISOLATE)
+    moved = move_freepages(m, z, start, start + PAGEBLOCK_NR_PAGES, ISOLATE)
     mod_zone_freepage_state(m, z, cpu, -moved, old)
     return NONE, -1
 
@@ -142,7 +126,7 @@ def unset_migratetype_isolate(m: Mem, z: int, cpu: int, start: int, migratetype:
         m.pageblocks[start >> PAGEBLOCK_ORDER] = migratetype
         free_one_page(m, z, cpu, start, order, migratetype, True)
     else:
-        moved = move_freepages_block(m, z, start, migratetype)
+        moved = move_freepages(m, z, start, start + PAGEBLOCK_NR_PAGES, migratetype)
         mod_zone_freepage_state(m, z, cpu, moved, migratetype)
         m.pageblocks[start >> PAGEBLOCK_ORDER] = migratetype
     zone_add(m, z, Z_NR_ISOLATE_PAGEBLOCK, -1)
