@@ -215,6 +215,11 @@ def free_hot_pages(
     m: Mem, tables: PolicyTables, z: int, cpu: int, first: int, pages: int, migratetype: int
 ) -> None:
     """Put pages side by side at a hot list's head, the last of which may fill the list."""
+    if migratetype == ISOLATE:
+        for pfn in range(first, first + pages):
+            m.state[pfn] = 0
+        free_range(m, z, first, first + pages, migratetype)
+        return
     row = pcp_row(m, z, cpu)
     pindex = pcp_pindex(tables, migratetype, 0)
     lst = pcp_list(row, pindex)
