@@ -63,7 +63,9 @@ def test_a_figure_declares_itself(name):
     }
 
 
-@pytest.mark.parametrize(("of", "name"), [(of, n) for of in WITH_DATA for n in WITH_DATA[of]])
+@pytest.mark.parametrize(
+    ("of", "name"), [(of, n) for of in WITH_DATA for n in sorted(WITH_DATA[of])]
+)
 def test_a_figure_is_drawn_and_told(made, of, name):
     drawing = draw(made[of], name)
     svg = inline_svg(drawing)
