@@ -35,7 +35,7 @@ def test_an_identical_run_exits_with_0(desk):
     files = [path for path in desk.iterdir() if path.name != "manifest.json"]
     size = sum(path.stat().st_size for path in files)
     folder = f"results/small/{desk.name}"
-    assert result.stdout == f"identical: 4 trials, 9 files, {size:,} bytes   {folder}\n"
+    assert result.stdout == f"identical: 4 trials, 10 files, {size:,} bytes   {folder}\n"
     assert result.stderr == ""
 
 
