@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import time
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bench.native import address, library
 from bench.streams import TYPE_SHIFT, Stream
 from memsim.kernels._jit import kernel, pointers, prefetch, ptr
-from memsim.kernels.buddy import free_one_page, mod_zone_free_pages, prefetch_block
+from memsim.kernels.buddy import free_one_page, mod_zone_free_pages, prefetch_block, prefetch_merge
 from memsim.kernels.events import PREFETCH
 from memsim.kernels.fallback import rmqueue_locked
 from memsim.kernels.layout import Mem, pageblock_type
@@ -76,6 +76,11 @@ def run_zone(
                 pfn = int(pages[int(handles[i + PREFETCH])]) - 1
                 if pfn >= 0:
                     prefetch_block(m, pfn, code & 0xF)
+            code = int(ops[i + PREFETCH // 2])
+            if code & OP_FREE:
+                pfn = int(pages[int(handles[i + PREFETCH // 2])]) - 1
+                if pfn >= 0:
+                    prefetch_merge(m, pfn, code & 0xF)
         code = int(ops[i])
         order = code & 0xF
         holder = int(handles[i])
@@ -160,6 +165,17 @@ class CZone:
             ctypes.c_int64(stop),
             address(stream.op),
             address(stream.handle),
+            address(self.page_table),
+        )
+
+    def move(self, to: CZone, handles: NDArray[np.int32], pages: tuple[Any, Any]) -> None:
+        """Move what handles hold to another zone; ``pages`` are both zones' (n, 2) int32."""
+        self._library.zone_move(
+            ctypes.byref(self._zone),
+            ctypes.byref(to._zone),
+            *map(address, pages),
+            ctypes.c_int64(len(handles)),
+            address(handles),
             address(self.page_table),
         )
 

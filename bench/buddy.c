@@ -267,6 +267,36 @@ void zone_run(struct zone *z, int64_t start, int64_t stop, const uint8_t *op,
 	}
 }
 
+/* What a page knows besides the state that its zone keeps. */
+struct page {
+	int32_t holder; /* the handle that it belongs to */
+	uint32_t flags;
+};
+
+/* Move single pages to another zone, in the handles' order: the least that a migration is. */
+void zone_move(struct zone *from, struct zone *to, struct page *old, struct page *new, int64_t count,
+	       const int32_t *handle, int32_t *page_table)
+{
+	for (int64_t i = 0; i < count; i++) {
+		if (i + 2 * PREFETCH < count) {
+			int64_t coming = page_table[handle[i + PREFETCH]] - 1;
+
+			__builtin_prefetch(&page_table[handle[i + 2 * PREFETCH]], 1);
+			__builtin_prefetch(&old[coming], 1);
+			__builtin_prefetch(&from->state[coming], 1);
+			__builtin_prefetch(links_of(from, coming), 1);
+		}
+		int32_t *entry = &page_table[handle[i]];
+		int64_t source = *entry - 1;
+		int64_t target = rmqueue(to, 0, MOVABLE);
+
+		new[target] = old[source];
+		old[source] = (struct page){ 0 };
+		*entry = (int32_t)(target + 1);
+		free_one_page(from, source, 0, from->pageblocks[source >> PAGEBLOCK_ORDER], false);
+	}
+}
+
 /* Write a free list's blocks into `out`, head first; return how many there are. */
 int64_t zone_free_list(struct zone *z, int order, int type, int32_t *out)
 {

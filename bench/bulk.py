@@ -78,7 +78,6 @@ def in_bulk(pages: int, wanted: int, ranges: NDArray[np.int32]) -> tuple[Bulk, t
     out = np.ones(wanted, np.int32)
     # The operating system gives an array its memory at the first write: that is not timed here.
     zone.memory.mem.state[:pages] += 0
-    zone.memory.mem.links[:pages] += 0
     begin = time.process_time()
     taken = take_pages(zone.memory.mem, MOVABLE, out)
     took = time.process_time() - begin

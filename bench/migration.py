@@ -13,22 +13,24 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.streams import SEED
+from bench.bare_zone import CZone
+from bench.streams import SEED, TYPE_SHIFT, Stream
 from memsim import plugins
 from memsim.kernels import migration as kernels_6_1
+from memsim.kernels.buddy import MOVABLE
 from memsim.kernels.linux_2_6_14 import migrate_pages as kernels_2005
 from memsim.memory import Memory
 from memsim.memory.migrating import migrate_pages
 from memsim.memory.migrating_2005 import Fate, migrate
 from memsim.memory.start import kernel_of, start
-from memsim.mm import PAGE_SIZE, Use, gfp_from_text
+from memsim.mm import MAX_ORDER_NR_PAGES, PAGE_SIZE, Use, gfp_from_text
 from memsim.scenario.cmdline import Cmdline
 from memsim.scenario.machine import Machine, Node, Swap
 from memsim.schema import Request
 
 PAGES = 10_000_000
 GOALS = {"ranges": 10.0, "random": 80.0}
-"""ns per page."""
+"""ns per page on the computer that they were set on, where bare moves took 15 and 62."""
 CODES = ("linux-6.1", "linux-2.6.16", "v1")
 POLICIES = {"linux-6.1": "mobility", "linux-2.6.14": "none"}
 ANON = Request(gfp_from_text("GFP_HIGHUSER_MOVABLE"), Use.ANON, lru=True)
@@ -134,14 +136,39 @@ def per_page(code: str, pages: int, repetitions: int) -> list[PerPage]:
     return results
 
 
+def bare_moves(pages: int) -> tuple[float, float]:
+    """Do the same with the C program, which knows neither CPU lists nor LRU lists nor watermarks.
+
+    Raises AssertionError if a page has got lost.
+    """
+    size = -(-pages // MAX_ORDER_NR_PAGES) * MAX_ORDER_NR_PAGES
+    zones = [CZone(size, pages) for _ in range(2)]
+    old, new = np.zeros((2, size, 2), np.int32)
+    handles = np.arange(pages, dtype=np.int32)
+    movable = np.full(pages, MOVABLE << TYPE_SHIFT, np.uint8)
+    zones[0].run(Stream(movable, handles, 0, pages), 0, pages)
+    old[zones[0].page_table - 1, 0] = handles
+    zones[1].page_table = zones[0].page_table
+    shuffled = np.random.default_rng(SEED).permutation(handles)
+    took = []
+    for source, target, order in ((0, 1, handles), (1, 0, handles), (0, 1, shuffled)):
+        begin = time.process_time_ns()
+        zones[source].move(zones[target], order, (old, new)[:: 1 - 2 * source])
+        took.append((time.process_time_ns() - begin) / pages)
+    assert (new[zones[1].page_table - 1, 0] == handles).all()
+    return took[1], took[2]
+
+
 def main() -> None:
-    """Print each code's figures and the goals."""
+    """Print each code's figures, those of the C program beside it, and the goals."""
     for code in CODES:
-        best = [min(column) for column in zip(*per_page(code, PAGES, 2), strict=True)]
-        for (order, goal), took, isolated in zip(GOALS.items(), best[:2], best[2:], strict=True):
+        bare = [min(column) for column in zip(*(bare_moves(PAGES) for _ in range(3)), strict=True)]
+        best = [min(column) for column in zip(*per_page(code, PAGES, 3), strict=True)]
+        columns = zip(GOALS.items(), best[:2], bare, best[2:], strict=True)
+        for (order, goal), took, reference, isolated in columns:
             print(
-                f"{code:14}{order:8}{took:7.1f} ns/page (goal {goal:.0f})"
-                f"   isolated {isolated:5.1f} ns/page"
+                f"{code:14}{order:8}{took:7.1f} ns/page (goal {goal:.0f}); bare moves in C"
+                f" {reference:6.1f}, ratio {took / reference:5.2f}; isolated {isolated:5.1f}"
             )
 
 

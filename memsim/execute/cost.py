@@ -19,8 +19,8 @@ from memsim.simulate import planned_streams
 from memsim.workloads._timeline import WINDOW_EVENTS
 
 TRIAL_BYTES = 8 << 20
-PAGE_BYTES = 14
-"""Of a page that is handed out: its links, state and owner."""
+PAGE_BYTES = 16
+"""Of a page that is handed out: its state, owner and links."""
 UNTOUCHED_PAGE_BYTES = 0.06
 HANDLE_BYTES = 4
 EVENT_BYTES = 250

@@ -69,13 +69,14 @@ def _page_kinds(memory: Memory) -> dict[str, NDArray[np.bool_]]:
     """Say of each page whether it can be moved, or what it is instead; free ones are neither."""
     n = memory.nr_pages
     state = memory.mem.state[:n]
+    large = memory.mem.state[n : n + n // MAX_ORDER_NR_PAGES]
     heads = np.flatnonzero(state & L.PAGE_ALLOCATED)
     flags = state[heads]
     pages = 1 << ((flags & L.ORDER_MASK) >> L.ORDER_SHIFT).astype(np.int64)
     pinned = flags & L.PAGE_PINNED != 0
     slab = (flags & L.PAGE_SLAB != 0) & ~pinned
     movable = (flags & (L.PAGE_LRU | L.PAGE_LRU_PENDING) != 0) & ~pinned & ~slab
-    whole = np.repeat(memory.mem.state[n:] & L.PAGE_RESERVED != 0, MAX_ORDER_NR_PAGES)
+    whole = np.repeat(large & L.PAGE_RESERVED != 0, MAX_ORDER_NR_PAGES)
     covered = {
         "movable": movable,
         "pinned": pinned,

@@ -75,7 +75,7 @@ def cache_directory() -> Path | None:
     return None
 
 
-COLUMNS = 3
+COLUMNS = 4
 """Columns of the arrays of which kernels take single columns."""
 DISABLED = os.environ.get("NUMBA_DISABLE_JIT", "0") == "1"
 

@@ -29,12 +29,11 @@ from memsim.kernels.layout import (
     Z_VMSTAT,
     ZONE_FIELDS,
     Mem,
+    free_entry,
     free_head,
     free_mask,
-    link_slot,
     pageblock_type,
     sentinel,
-    state_slot,
     zone_add,
     zone_get,
 )
@@ -63,10 +62,9 @@ def pcp_allowed_order(order: int) -> bool:
 
 @inline
 def prefetch_block(m: Mem, pfn: int, order: int) -> None:
-    """Ask for what freeing a block will touch: its links, and the marks of its next buddies."""
-    prefetch(m.links, pfn)
-    prefetch(m.pageblocks, pfn >> m.pageblock_order)
+    """Ask for what freeing a block will touch: its page, and the marks of its next buddies."""
     prefetch(m.state, pfn)
+    prefetch(m.pageblocks, pfn >> m.pageblock_order)
     prefetch(m.state, pfn ^ (1 << order))
     prefetch(m.state, pfn ^ (2 << order))
     prefetch(m.state, pfn ^ (4 << order))
@@ -74,11 +72,14 @@ def prefetch_block(m: Mem, pfn: int, order: int) -> None:
 
 @inline
 def prefetch_merge(m: Mem, pfn: int, order: int) -> None:
-    """Ask for the neighbours on their lists of the buddies that a block will merge with."""
+    """Ask for what merging a block touches: its buddies' neighbours on their lists.
+
+    Then for the marks that are looked at next, where they lie in other cache lines.
+    """
     buddy = pfn ^ (1 << order)
-    while order < 4 and int(m.state[buddy]) & FREE_ORDER_MASK == order + 1:
-        prefetch(m.links, int(m.links[buddy & -2]))
-        prefetch(m.links, int(m.links[buddy | 1]))
+    while order < 3 and int(m.state[buddy]) & FREE_ORDER_MASK == order + 1:
+        prefetch(m.state, int(m.next[buddy]))
+        prefetch(m.state, int(m.prev[buddy]))
         pfn &= buddy
         order += 1
         buddy = pfn ^ (1 << order)
@@ -141,19 +142,19 @@ def mod_zone_freepage_state(m: Mem, z: int, cpu: int, pages: int, migratetype: i
 @inline
 def add_to_free_list(m: Mem, z: int, pfn: int, order: int, migratetype: int, tail: bool) -> None:
     """Put a block on a free list and mark it free."""
-    v = link_slot(m, pfn, order)
+    v = free_entry(m, pfn, order)
     head = sentinel(m, z, order, migratetype)
     if tail:
-        before = int(m.links[head | 1])
+        before = int(m.prev[head])
         after = head
     else:
         before = head
-        after = int(m.links[head])
-    m.links[before & -2] = v
-    m.links[v | 1] = before
-    m.links[v & -2] = after
-    m.links[after | 1] = v
-    m.state[state_slot(m, pfn, order)] = order + 1 | migratetype << TYPE_SHIFT
+        after = int(m.next[head])
+    m.next[before] = v
+    m.prev[v] = before
+    m.next[v] = after
+    m.prev[after] = v
+    m.state[v] = order + 1 | migratetype << TYPE_SHIFT
     zone_add(m, z, Z_NR_FREE + order, 1)
     m.zones[z * ZONE_FIELDS + Z_FREE_MASK + migratetype] |= 1 << order
 
@@ -161,18 +162,17 @@ def add_to_free_list(m: Mem, z: int, pfn: int, order: int, migratetype: int, tai
 @inline
 def del_page_from_free_list(m: Mem, z: int, pfn: int, order: int) -> None:
     """Take a block off whatever list it stands on."""
-    v = link_slot(m, pfn, order)
-    before = int(m.links[v | 1])
-    after = int(m.links[v & -2])
-    m.links[before & -2] = after
-    m.links[after | 1] = before
-    slot = state_slot(m, pfn, order)
+    v = free_entry(m, pfn, order)
+    before = int(m.prev[v])
+    after = int(m.next[v])
+    m.next[before] = after
+    m.prev[after] = before
     zone_add(m, z, Z_NR_FREE + order, -1)
     if before == after:
         # Only a sentinel is its block's both neighbours: the list is empty now.
-        migratetype = int(m.state[slot]) >> TYPE_SHIFT
+        migratetype = int(m.state[v]) >> TYPE_SHIFT
         m.zones[z * ZONE_FIELDS + Z_FREE_MASK + migratetype] &= ~(1 << order)
-    m.state[slot] = 0
+    m.state[v] = 0
 
 
 @inline
@@ -251,7 +251,7 @@ def merge_large(m: Mem, z: int, pfn: int, order: int) -> tuple[int, int]:
     """Go on merging from order 10 where blocks may be larger; return pfn and order."""
     while order < m.max_page_order:
         buddy = pfn ^ (1 << order)
-        if (int(m.state[state_slot(m, buddy, order)]) & FREE_ORDER_MASK) != order + 1:
+        if (int(m.state[free_entry(m, buddy, order)]) & FREE_ORDER_MASK) != order + 1:
             break
         del_page_from_free_list(m, z, buddy, order)
         pfn &= buddy

@@ -22,12 +22,12 @@ from memsim.kernels.layout import (
     TYPE_MASK,
     TYPE_SHIFT,
     Mem,
+    entry_pfn,
+    free_entry,
     free_head,
     free_mask,
-    link_slot,
     pageblock_type,
     sentinel,
-    state_slot,
 )
 from memsim.mm import (
     MAX_ORDER_NR_PAGES,
@@ -54,13 +54,13 @@ def walk_free_list(mem: Mem, z: int, order: int, migratetype: int, out: NDArray[
     if not free_mask(m, z, migratetype) >> order & 1:
         return 0
     end = sentinel(m, z, order, migratetype)
-    v = link_slot(m, free_head(m, z, order, migratetype), order)
+    v = free_entry(m, free_head(m, z, order, migratetype), order)
     n = 0
     while v != end and n < len(out):
-        pfn = v if order < MAX_PAGE_ORDER else (v - m.nr_pages) >> 1 << MAX_PAGE_ORDER
+        pfn = entry_pfn(m, v, order)
         out[n] = pfn
         n += 1
-        v = int(m.links[v & -2])
+        v = int(m.next[v])
     return n
 
 
@@ -68,15 +68,15 @@ def walk_free_list(mem: Mem, z: int, order: int, migratetype: int, out: NDArray[
 def walk_lru_list(mem: Mem, head: int, out: NDArray[np.int32]) -> int:
     """Write an LRU list's entries into ``out``, youngest first; return how many there are.
 
-    ``head`` is the list's entry in ``Mem.lru_next``. Stops where ``out`` is full.
+    ``head`` is the list's entry in ``Mem.next``. Stops where ``out`` is full.
     """
     m = pointers(mem)
-    entry = int(m.lru_next[head])
+    entry = int(m.next[head])
     n = 0
     while entry != head and n < len(out):
         out[n] = entry
         n += 1
-        entry = int(m.lru_next[entry])
+        entry = int(m.next[entry])
     return n
 
 
@@ -84,7 +84,7 @@ def walk_lru_list(mem: Mem, head: int, out: NDArray[np.int32]) -> int:
 def free_order_at(m: Mem, pfn: int) -> int:
     """Return the order of the free block that a page heads, -1 if it heads none."""
     if pfn & (MAX_ORDER_NR_PAGES - 1) == 0:
-        top = int(m.state[state_slot(m, pfn, MAX_PAGE_ORDER)]) & FREE_ORDER_MASK
+        top = int(m.state[free_entry(m, pfn, MAX_PAGE_ORDER)]) & FREE_ORDER_MASK
         if top:
             return top - 1
     return (int(m.state[pfn]) & FREE_ORDER_MASK) - 1
@@ -93,7 +93,7 @@ def free_order_at(m: Mem, pfn: int) -> int:
 @inline
 def reserved_order(m: Mem, pfn: int) -> int:
     """Return the order of the block reserved at a page, 0 or 10; -1 if it is not reserved."""
-    if int(m.state[state_slot(m, pfn, MAX_PAGE_ORDER)]) & PAGE_RESERVED:
+    if int(m.state[free_entry(m, pfn, MAX_PAGE_ORDER)]) & PAGE_RESERVED:
         return MAX_PAGE_ORDER if pfn & (MAX_ORDER_NR_PAGES - 1) == 0 else 0
     return 0 if int(m.state[pfn]) & PAGE_RESERVED else -1
 
@@ -137,7 +137,7 @@ def count_zone(
             blocks[pageblock_type(m, pfn)] += 1
         order = free_order_at(m, pfn)
         if order >= 0:
-            slot = state_slot(m, pfn, order)
+            slot = free_entry(m, pfn, order)
             migratetype = (int(m.state[slot]) & TYPE_MASK) >> TYPE_SHIFT
             free[order * MIGRATE_TYPES + migratetype] += 1
             empty += 1 << order

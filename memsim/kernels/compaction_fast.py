@@ -33,11 +33,12 @@ from memsim.kernels.compaction_skip import (
 from memsim.kernels.layout import (
     Z_START_PFN,
     Mem,
+    entry_pfn,
     free_mask,
     sentinel,
     zone_get,
 )
-from memsim.mm import MAX_PAGE_ORDER, PAGE_ALLOC_COSTLY_ORDER
+from memsim.mm import PAGE_ALLOC_COSTLY_ORDER
 
 CLUSTER = 32
 """COMPACT_CLUSTER_MAX: pages that are moved at a time."""
@@ -50,28 +51,22 @@ def freelist_scan_limit(m: Mem) -> int:
 
 
 @inline
-def link_pfn(m: Mem, order: int, v: int) -> int:
-    """Return the block whose links lie at ``v``."""
-    return v if order < MAX_PAGE_ORDER else (v - m.nr_pages) >> 1 << MAX_PAGE_ORDER
-
-
-@inline
 def turn_free_list(m: Mem, head: int, before: int, after: int) -> None:
     """Let the ring of a free list begin with ``after`` and end with ``before``, its neighbour."""
-    last = int(m.links[head | 1])
-    first = int(m.links[head])
-    m.links[last & -2] = first
-    m.links[first | 1] = last
-    m.links[before & -2] = head
-    m.links[head | 1] = before
-    m.links[head] = after
-    m.links[after | 1] = head
+    last = int(m.prev[head])
+    first = int(m.next[head])
+    m.next[last] = first
+    m.prev[first] = last
+    m.next[before] = head
+    m.prev[head] = before
+    m.next[head] = after
+    m.prev[after] = head
 
 
 @helper
 def move_freelist_tail(m: Mem, head: int, v: int) -> None:
     """Bring a block, and all before it, to the tail of its list."""
-    after = int(m.links[v & -2])
+    after = int(m.next[v])
     if after != head:
         turn_free_list(m, head, v, after)
 
@@ -79,7 +74,7 @@ def move_freelist_tail(m: Mem, head: int, v: int) -> None:
 @helper
 def move_freelist_head(m: Mem, head: int, v: int) -> None:
     """Bring a block, and all behind it, to the head of its list."""
-    before = int(m.links[v | 1])
+    before = int(m.prev[v])
     if before != head:
         turn_free_list(m, head, before, v)
 
@@ -150,19 +145,19 @@ def search_sources(m: Mem, z: int, order: int, high_pfn: int, limit: int) -> tup
     Returns the block or -1, and how many were looked at. Those looked at go to the tail.
     """
     head = sentinel(m, z, order, MOVABLE)
-    v = int(m.links[head])
+    v = int(m.next[head])
     looked = 0
     while v != head:
         looked += 1
         if looked > limit:
             move_freelist_tail(m, head, v)
             return -1, looked
-        pfn = link_pfn(m, order, v)
+        pfn = entry_pfn(m, v, order)
         if pfn < high_pfn and not get_pageblock_skip(m, pfn):
             move_freelist_tail(m, head, v)
             set_pageblock_skip(m, pfn)
             return pfn, looked
-        v = int(m.links[v & -2])
+        v = int(m.next[v])
     return -1, looked
 
 
@@ -193,14 +188,14 @@ def search_targets(
     looked at go to the head.
     """
     head = sentinel(m, z, order, MOVABLE)
-    v = int(m.links[head | 1])
+    v = int(m.prev[head])
     best = -1
     best_v = -1
     highest = 0
     looked = 0
     while v != head:
         looked += 1
-        pfn = link_pfn(m, order, v)
+        pfn = entry_pfn(m, v, order)
         highest = max(highest, pageblock_start_pfn(pfn), zone_get(m, z, Z_START_PFN))
         if pfn >= low_pfn:
             move_freelist_head(m, head, v)
@@ -211,7 +206,7 @@ def search_targets(
             limit >>= 1
         if looked >= limit:
             break
-        v = int(m.links[v | 1])
+        v = int(m.prev[v])
     if best >= 0:
         move_freelist_head(m, head, best_v)
     elif v != head:

@@ -63,9 +63,9 @@ from memsim.kernels.layout import (
     Z_START_PFN,
     Z_WMARK,
     Mem,
+    free_entry,
     free_mask,
     pageblock_type,
-    state_slot,
     zone_get,
 )
 from memsim.kernels.migrate import free_traced
@@ -98,7 +98,7 @@ def isolate_free_page(m: Mem, z: int, pfn: int, order: int) -> bool:
         if not zone_watermark_ok(m, z, single_page(0), mark, ALLOC_CMA):
             return False
         mod_zone_freepage_state(m, z, control(m, CC_CPU), -(1 << order), blocktype)
-    kept = int(m.state[state_slot(m, pfn, order)]) & TYPE_MASK
+    kept = int(m.state[free_entry(m, pfn, order)]) & TYPE_MASK
     del_page_from_free_list(m, z, pfn, order)
     if order >= PAGEBLOCK_ORDER - 1:
         for start in range(pfn, pfn + (1 << order), PAGEBLOCK_NR_PAGES):

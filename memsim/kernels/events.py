@@ -112,13 +112,12 @@ def prefetch_events(m: Mem, b: Batch, i: int, stop: int) -> None:
         order = int(b.op[i + PREFETCH]) & 0xF
         pfn = coming_page(m, b, i + PREFETCH)
         prefetch(m.state, pfn)
-        prefetch(m.lru_next, pfn)
         prefetch(m.pageblocks, pfn >> m.pageblock_order)
         if not pcp_allowed_order(order):
             prefetch_block(m, pfn, order)
         pfn = coming_page(m, b, i + PREFETCH // 2)
-        prefetch(m.lru_next, int(m.lru_next[pfn]))
-        prefetch(m.lru_prev, int(m.lru_prev[pfn]))
+        prefetch(m.state, int(m.next[pfn]))
+        prefetch(m.state, int(m.prev[pfn]))
 
 
 @inline

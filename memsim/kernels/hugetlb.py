@@ -1,6 +1,6 @@
 """Huge pages of the hugetlb pool: which they are, and the lists of those that are free.
 
-A free one is allocated, and held by the pool's own handle; ``Mem.lru_next`` links those of a node.
+A free one is allocated, and held by the pool's own handle; ``Mem.next`` links those of a node.
 Source: enqueue_huge_page, dequeue_huge_page_node_exact, mm/hugetlb.c, Linux 6.1.
 """
 
@@ -58,7 +58,7 @@ def enqueue_huge_page(m: Mem, pfn: int) -> None:
     row = node_of(m, pfn)
     m.state[pfn] = int(m.state[pfn]) & (TYPE_MASK | ORDER_MASK) | PAGE_ALLOCATED
     m.rmap[pfn] = m.system[S_HUGETLB_HANDLE]
-    m.lru_next[pfn] = int(m.nodes[row + N_HUGETLB_FIRST]) - 1
+    m.next[pfn] = int(m.nodes[row + N_HUGETLB_FIRST]) - 1
     m.nodes[row + N_HUGETLB_FIRST] = pfn + 1
     m.nodes[row + N_HUGETLB_FREE] += 1
 
@@ -69,7 +69,7 @@ def dequeue_huge_page(m: Mem, node: int) -> int:
     row = node * NODE_FIELDS
     pfn = int(m.nodes[row + N_HUGETLB_FIRST]) - 1
     if pfn >= 0:
-        m.nodes[row + N_HUGETLB_FIRST] = int(m.lru_next[pfn]) + 1
+        m.nodes[row + N_HUGETLB_FIRST] = int(m.next[pfn]) + 1
         m.nodes[row + N_HUGETLB_FREE] -= 1
     return pfn
 
@@ -78,14 +78,14 @@ def dequeue_huge_page(m: Mem, node: int) -> int:
 def remove_huge_page(m: Mem, pfn: int) -> None:
     """Take a free huge page out of the pool, wherever it stands on its node's list."""
     row = node_of(m, pfn)
-    after = int(m.lru_next[pfn])
+    after = int(m.next[pfn])
     at = int(m.nodes[row + N_HUGETLB_FIRST]) - 1
     if at == pfn:
         m.nodes[row + N_HUGETLB_FIRST] = after + 1
     else:
-        while int(m.lru_next[at]) != pfn:
-            at = int(m.lru_next[at])
-        m.lru_next[at] = after
+        while int(m.next[at]) != pfn:
+            at = int(m.next[at])
+        m.next[at] = after
     m.rmap[pfn] = NOBODY
     m.nodes[row + N_HUGETLB_FREE] -= 1
     m.nodes[row + N_HUGETLB_TOTAL] -= 1

@@ -152,9 +152,9 @@ def take_place(m: Mem, source: int, target: int) -> None:
     if state & PAGE_WRITEBACK:
         repoint_write(m, source, target)
     if state & (PAGE_LRU | PAGE_SLAB):
-        after, before = int(m.lru_next[source]), int(m.lru_prev[source])
-        m.lru_next[before], m.lru_prev[after] = target, target
-        m.lru_next[target], m.lru_prev[target] = after, before
+        after, before = int(m.next[source]), int(m.prev[source])
+        m.next[before], m.prev[after] = target, target
+        m.next[target], m.prev[target] = after, before
 
 
 @helper

@@ -243,15 +243,15 @@ ISOLATED_PAGES = 2048
 class Mem(NamedTuple):
     """All state of a machine's physical memory (N pages, Z zones, C CPUs, L nodes)."""
 
-    links: NDArray[np.int32]
-    """Free-list links. A block of order < 10 at pfn p uses next at p & ~1 and prev at p | 1 (only
-    one page of an order-0 buddy pair can head a free block); those of order 10 and more follow at
-    N + 2 * (p >> 10), then a sentinel pair per (zone, order, type)."""
     state: NDArray[np.int32]
-    """(N + N/1024,) page state; free blocks of order 10 and more at N + (p >> 10)."""
+    """State of each page (PAGE_*). This, ``rmap``, ``next`` and ``prev`` are columns of one array:
+    what belongs to a page lies in one cache line, as struct page does. Entry N + (p >> 10) is of
+    the block of order 10 or more that p heads while that is free; list heads follow."""
     rmap: NDArray[np.int32]
-    """Handle of the allocated block that a page heads. This and the LRU links are columns of one
-    array, in which what belongs to a page mostly lies in one cache line."""
+    """Handle of the allocated block that a page heads."""
+    next: NDArray[np.int32]
+    """Links of the one list that a page is on: a free list, an LRU list, or the hugetlb pool's."""
+    prev: NDArray[np.int32]
     pageblocks: NDArray[np.uint8]
     """(N >> pageblock_order,) migratetype of each pageblock."""
     zone_of: NDArray[np.uint8]
@@ -280,10 +280,6 @@ class Mem(NamedTuple):
     numa_hints: NDArray[np.uint8]
     """1 where NUMA balancing wants to know of the next access, plus twice the number of the node
     (from 1) that the last such access came from."""
-    lru_next: NDArray[np.int32]
-    lru_prev: NDArray[np.int32]
-    """LRU links; entry N + i is the head of list i, and the last NR_PRIVATE_LISTS are reclaim's
-    own."""
     swap_slot: NDArray[np.int32]
     """(N,) slot of a page with PAGE_SWAPCACHE, or BUFFERS_*."""
     swap_map: NDArray[np.int32]
@@ -313,32 +309,34 @@ class Mem(NamedTuple):
     nr_nodes: int
     lru_per_zone: int
     """1 where each zone has LRU lists (2.6.14), 0 where each node has."""
+    free_lists: int
+    """Entry that is the head of the first free list; one per (zone, order, type) follow."""
+    lru_lists: int
+    """Entry that is the head of the first LRU list; the last NR_PRIVATE_LISTS are reclaim's own."""
 
 
 @inline
-def link_slot(m: Mem, pfn: int, order: int) -> int:
-    """Say where the links of a block lie."""
-    return pfn if order < MAX_PAGE_ORDER else m.nr_pages + (pfn >> MAX_PAGE_ORDER << 1)
-
-
-@inline
-def state_slot(m: Mem, pfn: int, order: int) -> int:
-    """Say where the free mark of a block lies."""
+def free_entry(m: Mem, pfn: int, order: int) -> int:
+    """Return the entry that is a free block's: its first page's, or one for large blocks."""
     return pfn if order < MAX_PAGE_ORDER else m.nr_pages + (pfn >> MAX_PAGE_ORDER)
 
 
 @inline
+def entry_pfn(m: Mem, entry: int, order: int) -> int:
+    """Return the free block whose entry that is."""
+    return entry if order < MAX_PAGE_ORDER else entry - m.nr_pages << MAX_PAGE_ORDER
+
+
+@inline
 def sentinel(m: Mem, z: int, order: int, migratetype: int) -> int:
-    """Say where the head of a free list lies."""
-    first = m.nr_pages + (m.nr_pages >> MAX_PAGE_ORDER << 1)
-    return first + 2 * ((z * NR_ORDERS + order) * MIGRATE_STRIDE + migratetype)
+    """Return the entry that is the head of a free list."""
+    return m.free_lists + (z * NR_ORDERS + order) * MIGRATE_STRIDE + migratetype
 
 
 @inline
 def free_head(m: Mem, z: int, order: int, migratetype: int) -> int:
     """Return the first block of a free list; the list must not be empty."""
-    v = int(m.links[sentinel(m, z, order, migratetype)])
-    return v if order < MAX_PAGE_ORDER else (v - m.nr_pages) >> 1 << MAX_PAGE_ORDER
+    return entry_pfn(m, int(m.next[sentinel(m, z, order, migratetype)]), order)
 
 
 @inline

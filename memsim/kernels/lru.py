@@ -45,7 +45,7 @@ def folio_lru_list(m: Mem, state: int) -> int:
 def lru_head(m: Mem, z: int, kind: int) -> int:
     """Return the entry that is the head of a zone's list, or of its node's list."""
     owner = z if m.lru_per_zone else zone_get(m, z, Z_NODE)
-    return m.nr_pages + NR_LRU_LISTS * owner + kind
+    return m.lru_lists + NR_LRU_LISTS * owner + kind
 
 
 @inline
@@ -64,11 +64,11 @@ def page_holder(m: Mem, pfn: int) -> int:
 @inline
 def lru_insert(m: Mem, before: int, entry: int) -> None:
     """Put an entry right after another one."""
-    after = int(m.lru_next[before])
-    m.lru_next[before] = entry
-    m.lru_prev[entry] = before
-    m.lru_next[entry] = after
-    m.lru_prev[after] = entry
+    after = int(m.next[before])
+    m.next[before] = entry
+    m.prev[entry] = before
+    m.next[entry] = after
+    m.prev[after] = entry
 
 
 @inline
@@ -88,12 +88,12 @@ def lru_add_range(m: Mem, first: int, pages: int) -> None:
     z = page_zone(m, first)
     kind = folio_lru_list(m, state)
     head, last = lru_head(m, z, kind), first + pages - 1
-    after = int(m.lru_next[head])
+    after = int(m.next[head])
     for pfn in range(first, last + 1):
-        m.lru_next[pfn] = pfn - 1
-        m.lru_prev[pfn] = pfn + 1
-    m.lru_next[head], m.lru_prev[last] = last, head
-    m.lru_next[first], m.lru_prev[after] = after, first
+        m.next[pfn] = pfn - 1
+        m.prev[pfn] = pfn + 1
+    m.next[head], m.prev[last] = last, head
+    m.next[first], m.prev[after] = after, first
     zone_add(m, z, Z_LRU + kind, pages)
 
 
@@ -103,7 +103,7 @@ def lru_add_tail(m: Mem, pfn: int) -> None:
     state = int(m.state[pfn])
     z = page_zone(m, pfn)
     kind = folio_lru_list(m, state)
-    lru_insert(m, int(m.lru_prev[lru_head(m, z, kind)]), pfn)
+    lru_insert(m, int(m.prev[lru_head(m, z, kind)]), pfn)
     zone_add(m, z, Z_LRU + kind, lru_pages(state))
 
 
@@ -111,14 +111,14 @@ def lru_add_tail(m: Mem, pfn: int) -> None:
 def lru_del(m: Mem, pfn: int) -> None:
     """Take a page off the list that its state names."""
     state = int(m.state[pfn])
-    after = int(m.lru_next[pfn])
-    before = int(m.lru_prev[pfn])
-    m.lru_next[before] = after
-    m.lru_prev[after] = before
+    after = int(m.next[pfn])
+    before = int(m.prev[pfn])
+    m.next[before] = after
+    m.prev[after] = before
     zone_add(m, page_zone(m, pfn), Z_LRU + folio_lru_list(m, state), -lru_pages(state))
 
 
 @inline
 def lru_tail(m: Mem, head: int) -> int:
     """Return the oldest entry of the list with this head; the head itself if it is empty."""
-    return int(m.lru_prev[head])
+    return int(m.prev[head])

@@ -105,7 +105,7 @@ def has_its_turn(m: Mem, pfn: int, turn: int) -> bool:
 
 @helper
 def chunk_end(
-    m: Mem, pages: NDArray[np.int32], codes: NDArray[np.int32], first: int, stop: int, total: int
+    m: Mem, pages: NDArray[np.int32], codes: NDArray[np.int8], first: int, stop: int, total: int
 ) -> int:
     """Say where the chunk ends that goes on at ``first``: before 512 base pages are exceeded.
 
@@ -196,7 +196,7 @@ def end_chunk(
     stop: int,
     mode: int,
     reason: int,
-    codes: NDArray[np.int32],
+    codes: NDArray[np.int8],
     turn: int,
 ) -> int:
     """Give up what still cannot be moved, and move the pages of blocks that were split."""
@@ -221,7 +221,7 @@ def end_chunk(
 
 @inline
 def note_run(
-    m: Mem, codes: NDArray[np.int32], tries: NDArray[np.int32], first: int, count: int
+    m: Mem, codes: NDArray[np.int8], tries: NDArray[np.int8], first: int, count: int
 ) -> None:
     """Note that pages have moved at their first attempt."""
     for i in range(first, first + count):
@@ -241,8 +241,8 @@ def migrate_chunk(
     stop: int,
     mode: int,
     reason: int,
-    codes: NDArray[np.int32],
-    tries: NDArray[np.int32],
+    codes: NDArray[np.int8],
+    tries: NDArray[np.int8],
     turn: int,
 ) -> int:
     """Move the blocks of a chunk whose turn it is (TURN_*); return -ENOMEM to end the call."""
@@ -311,8 +311,8 @@ def migrate_pages(
     stop: int,
     mode: int,
     reason: int,
-    codes: NDArray[np.int32],
-    tries: NDArray[np.int32],
+    codes: NDArray[np.int8],
+    tries: NDArray[np.int8],
 ) -> int:
     """Move the isolated blocks that ``pages[first:stop]`` head, in list order.
 

@@ -95,7 +95,6 @@ def prefetch_sources(m: Mem, pages: NDArray[np.int32], i: int, stop: int) -> Non
         coming = int(pages[i + 2 * PREFETCH])
         if coming != int(pages[i + 2 * PREFETCH - 1]) + 1:
             prefetch(m.state, coming)
-            prefetch(m.rmap, coming)
         handle = int(m.rmap[int(pages[i + PREFETCH])])
         prefetch(m.page_table, handle)
         prefetch(m.traits, handle)

@@ -45,10 +45,9 @@ def prefetch_links(m: Mem, heads: NDArray[np.int32], i: int, stop: int) -> None:
     """Ask for what isolating coming blocks will touch: pages, then their neighbours on the list."""
     if i + 2 * PREFETCH < stop:
         prefetch(m.state, int(heads[i + 2 * PREFETCH]))
-        prefetch(m.lru_next, int(heads[i + 2 * PREFETCH]))
         coming = int(heads[i + PREFETCH])
-        prefetch(m.lru_next, int(m.lru_next[coming]))
-        prefetch(m.lru_next, int(m.lru_prev[coming]))
+        prefetch(m.state, int(m.next[coming]))
+        prefetch(m.state, int(m.prev[coming]))
 
 
 @kernel
@@ -84,8 +83,8 @@ def migrate_list(
     cpu: int,
     mode: int,
     reason: int,
-    codes: NDArray[np.int32],
-    tries: NDArray[np.int32],
+    codes: NDArray[np.int8],
+    tries: NDArray[np.int8],
 ) -> int:
     """Move isolated blocks and put back those that stay; see ``migrate_pages``.
 

@@ -15,6 +15,7 @@ from memsim.kernels.buddy import (
     is_capturing,
     mod_zone_free_cma,
     mod_zone_free_pages,
+    prefetch_block,
     prefetch_merge,
     take,
 )
@@ -271,12 +272,10 @@ def drain_range(m: Mem, z: int, row: int, cpu: int, lst: int, pages: int) -> Non
 @inline
 def prefetch_tail(m: Mem, lst: int, order: int) -> None:
     """Ask for what returning a block will touch that is soon to be the oldest."""
-    tail = int(m.pcps[lst]) + int(m.pcps[lst + 1]) - 1 - TAIL_AHEAD
+    tail = int(m.pcps[lst]) + int(m.pcps[lst + 1]) - 1
     offset, mask = int(m.pcps[lst + 2]), int(m.pcps[lst + 3])
-    coming = int(m.rings[offset + (tail - TAIL_AHEAD & mask)])
-    prefetch(m.state, coming)
-    prefetch(m.links, coming)
-    prefetch_merge(m, int(m.rings[offset + (tail & mask)]), order)
+    prefetch_block(m, int(m.rings[offset + (tail - 2 * TAIL_AHEAD & mask)]), order)
+    prefetch_merge(m, int(m.rings[offset + (tail - TAIL_AHEAD & mask)]), order)
 
 
 @helper

@@ -110,7 +110,7 @@ a slower node."""
 def private_head(m: Mem, which: int) -> int:
     """Return the head of one of reclaim's own lists (PRIVATE_*)."""
     owners = m.nr_zones if m.lru_per_zone else m.nr_nodes
-    return m.nr_pages + NR_LRU_LISTS * owners + which
+    return m.lru_lists + NR_LRU_LISTS * owners + which
 
 
 @inline
@@ -140,18 +140,17 @@ def putback_page(m: Mem, pfn: int) -> None:
 @inline
 def unlink_private(m: Mem, entry: int) -> None:
     """Take an entry off a private list, which no zone counts."""
-    after, before = int(m.lru_next[entry]), int(m.lru_prev[entry])
-    m.lru_next[before] = after
-    m.lru_prev[after] = before
+    after, before = int(m.next[entry]), int(m.prev[entry])
+    m.next[before] = after
+    m.prev[after] = before
 
 
 @inline
 def prefetch_isolation(m: Mem, pfn: int) -> None:
     """Ask for what freeing a page of an LRU list will touch, and isolating the next older one."""
     prefetch(m.page_table, int(m.rmap[pfn]))
-    older = int(m.lru_prev[pfn])
+    older = int(m.prev[pfn])
     prefetch(m.state, older)
-    prefetch(m.lru_prev, older)
 
 
 @helper
@@ -160,7 +159,7 @@ def isolate_lru_pages(m: Mem, sc: int, kind: int, nr_to_scan: int) -> int:
 
     Pages of zones above the request's are passed over and go to the list's head.
     """
-    head = m.nr_pages + NR_LRU_LISTS * sc_get(m, sc, SC_NODE) + kind
+    head = m.lru_lists + NR_LRU_LISTS * sc_get(m, sc, SC_NODE) + kind
     isolated, skipped = private_head(m, PRIVATE_ISOLATED), private_head(m, PRIVATE_SKIPPED)
     taken, passed = 0, 0
     while taken < nr_to_scan:

@@ -42,7 +42,7 @@ from memsim.mm import MAX_NR_ZONES
 @helper
 def scan_slab(m: Mem, node: int, cpu: int, nr_to_scan: int) -> tuple[int, int]:
     """Look at the oldest slab pages of a node, whatever their zones; return those seen, freed."""
-    head = m.nr_pages + NR_LRU_LISTS * node + LRU_SLAB
+    head = m.lru_lists + NR_LRU_LISTS * node + LRU_SLAB
     seen, freed = 0, 0
     while seen < nr_to_scan:
         pfn = lru_tail(m, head)

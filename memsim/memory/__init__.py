@@ -22,7 +22,7 @@ from memsim.kernels.linux_2_6_14 import batch as batch_2_6_14
 from memsim.kernels.linux_2_6_14 import boot as boot_2_6_14
 from memsim.kernels.placement import OPT_BOOT_TYPE, PolicyTables
 from memsim.kernels.system import S_NOW, S_OOM
-from memsim.memory.arrays import copy_pages, handle_columns, new_links, no_handles
+from memsim.memory.arrays import copy_pages, handle_columns, new_pages, no_handles
 from memsim.memory.counting import NUMA_NAMES, count_events, hotpluggable, take_census
 from memsim.memory.holding import hold_blocks
 from memsim.memory.invariants import Accounts, violations
@@ -38,6 +38,7 @@ from memsim.memory.setup import (
     zonelist_rows,
 )
 from memsim.mm import (
+    MAX_NR_ZONES,
     MAX_ORDER_NR_PAGES,
     MIGRATE_PCPTYPES,
     NR_LOWORDER_PCP_LISTS,
@@ -69,11 +70,11 @@ class Memory:
     def _new_mem(self, log: NDArray[np.int32], cursor: NDArray[np.int64]) -> L.Mem:
         zones = self.setup.zones
         n = self.nr_pages
-        cpus = len(self.setup.cpu_node)
+        cpus, nodes = len(self.setup.cpu_node), len(self.setup.zonelists)
+        most_zones = max(len(zones), nodes * MAX_NR_ZONES)
         pcps, ring_size = pcp_rows(zones, cpus, self.setup.mechanism)
         return L.Mem(
-            links=new_links(n, len(zones)),
-            state=np.zeros(n + n // MAX_ORDER_NR_PAGES, np.int32),
+            **new_pages(n, most_zones, len(zones) if self._old else nodes),
             pageblocks=np.full(
                 n >> self.setup.pageblock_order, self.tables.options[OPT_BOOT_TYPE], np.uint8
             ),
@@ -94,7 +95,7 @@ class Memory:
             nr_zones=len(zones),
             max_page_order=self.setup.max_page_order,
             pageblock_order=self.setup.pageblock_order,
-            nr_nodes=len(self.setup.zonelists),
+            nr_nodes=nodes,
             lru_per_zone=int(self._old),
         )
 
@@ -299,7 +300,7 @@ class Memory:
         Its ``owner`` is a node in 6.1, a zone in 2.6.14.
         """
         out = np.zeros(self.nr_pages, np.int32)
-        head = self.nr_pages + L.NR_LRU_LISTS * owner + kind
+        head = self.mem.lru_lists + L.NR_LRU_LISTS * owner + kind
         return out[: census_kernels.walk_lru_list(self.mem, head, out)]
 
     def pcp_list(self, zone: int, cpu: int, pindex: int) -> NDArray[np.int32]:

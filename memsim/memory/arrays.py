@@ -11,33 +11,33 @@ from memsim.kernels import layout as L
 from memsim.kernels._jit import COLUMNS
 from memsim.mm import MAX_PAGE_ORDER, NR_ORDERS
 
+OF_PAGES = "state", "rmap", "next", "prev"
+NEXT = OF_PAGES.index("next")
 OF_HANDLES = (("page_table", np.int32), ("traits", np.uint8), ("numa_hints", np.uint8))
 
 
-def new_pages(nr_pages: int, lru_lists: int) -> dict[str, NDArray[np.int32]]:
-    """Return the columns ``rmap``, ``lru_next`` and ``lru_prev``, with every LRU list empty.
+def new_pages(nr_pages: int, most_zones: int, lru_owners: int) -> dict[str, Any]:
+    """Return the columns of pages and list heads, and where those begin, with every list empty.
 
-    Each head points at itself.
+    Each head points at itself. There are free lists of ``most_zones`` zones, LRU lists of
+    ``lru_owners`` zones or nodes.
     """
-    rows: NDArray[np.int32] = np.zeros((nr_pages + lru_lists, COLUMNS), np.int32)
-    rmap, lru_next, lru_prev = rows.T
-    lru_next[nr_pages:] = lru_prev[nr_pages:] = np.arange(nr_pages, nr_pages + lru_lists)
-    return {"rmap": rmap, "lru_next": lru_next, "lru_prev": lru_prev}
+    lru_lists = nr_pages + (nr_pages >> MAX_PAGE_ORDER)
+    free_lists = lru_lists + L.NR_LRU_LISTS * lru_owners + L.NR_PRIVATE_LISTS
+    end = free_lists + most_zones * NR_ORDERS * L.MIGRATE_STRIDE
+    rows: NDArray[np.int32] = np.zeros((end, COLUMNS), np.int32)
+    rows[lru_lists:, NEXT:] = np.arange(lru_lists, end)[:, None]
+    return columns_of(rows) | {"free_lists": free_lists, "lru_lists": lru_lists}
+
+
+def columns_of(rows: NDArray[np.int32]) -> dict[str, Any]:
+    """Return the columns by their names."""
+    return dict(zip(OF_PAGES, rows.T, strict=True))
 
 
 def copy_pages(mem: L.Mem) -> dict[str, Any]:
-    """Return copies of what ``new_pages`` makes, side by side as those are."""
-    rmap, lru_next, lru_prev = np.stack((mem.rmap, mem.lru_next, mem.lru_prev), axis=1).T
-    return {"rmap": rmap, "lru_next": lru_next, "lru_prev": lru_prev}
-
-
-def new_links(nr_pages: int, nr_zones: int) -> NDArray[np.int32]:
-    """Return links with every free list empty (each sentinel points at itself)."""
-    first = nr_pages + (nr_pages >> MAX_PAGE_ORDER << 1)
-    n = 2 * nr_zones * NR_ORDERS * L.MIGRATE_STRIDE
-    links: NDArray[Any] = np.zeros(first + n, np.int32)
-    links[first:] = np.repeat(np.arange(first, first + n, 2), 2)
-    return links
+    """Return copies of the columns of pages, side by side as those are."""
+    return columns_of(np.stack([getattr(mem, name) for name in OF_PAGES], axis=1))
 
 
 def no_handles() -> dict[str, Any]:

@@ -110,7 +110,7 @@ class _Emptying:
         return left
 
     def _migrate(self, pages: NDArray[np.int32]) -> tuple[NDArray[np.int32], int]:
-        codes, tries = np.zeros(len(pages), np.int32), np.zeros(len(pages), np.int32)
+        codes, tries = np.zeros((2, len(pages)), np.int8)
         if len(pages) == 0:
             return codes, 0
         keep_spare_handles(self.memory, pages)

@@ -287,8 +287,8 @@ class Offlining:
             return self._outcome(-errno.EBUSY, reason, (*self._unmovable(), *pinned))
         nr_pages = self.end - self.start
         self.pages = np.zeros(nr_pages, np.int32)
-        self.codes = np.zeros(nr_pages, np.int32)
-        self.attempts = np.zeros(nr_pages, np.int32)
+        self.codes = np.zeros(nr_pages, np.int8)
+        self.attempts = np.zeros(nr_pages, np.int8)
         self.rows = self._targets()
         self.isolated = True
         return None

@@ -86,9 +86,9 @@ def _lists(memory: Memory, heads: Heads) -> Iterator[str]:
 
 
 def _links(memory: Memory, owner: int, kind: int, entries: NDArray[np.int64]) -> Iterator[str]:
-    head = memory.nr_pages + L.NR_LRU_LISTS * owner + kind
+    head = memory.mem.lru_lists + L.NR_LRU_LISTS * owner + kind
     chain = np.concatenate([[head], entries, [head]])
-    if np.any(memory.mem.lru_prev[chain[1:]] != chain[:-1]):
+    if np.any(memory.mem.prev[chain[1:]] != chain[:-1]):
         yield f"LRU list {kind} of {owner} is not the same backwards"
 
 

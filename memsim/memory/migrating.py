@@ -54,9 +54,9 @@ class MigrateOutcome:
     """Per page that was asked for: its node, a negative errno, or UNTOUCHED."""
     handles: NDArray[np.int32]
     """The pages that were taken off their lists to be moved, in order; each one's fate follows."""
-    codes: NDArray[np.int32]
+    codes: NDArray[np.int8]
     """0: moved. A negative errno: stayed. 1: the call ended before the page's turn."""
-    tries: NDArray[np.int32]
+    tries: NDArray[np.int8]
     """Attempts at it; negative for a huge page that was split."""
     sources: NDArray[np.int32]
     """Page frames that they were on."""
@@ -93,7 +93,7 @@ class Call:
         """Move isolated pages and put back those that stay; return what the kernel's call does."""
         row = request_row(request, self.memory.tables, self.memory.setup.mechanism)
         pfns = _pfns(self.memory, handles)
-        codes, tries = np.zeros(len(pfns), np.int32), np.zeros(len(pfns), np.int32)
+        codes, tries = np.zeros((2, len(pfns)), np.int8)
         spare = keep_spare_handles(self.memory, pfns)
         orders = _orders(self.memory, pfns)
         result = migration.migrate_list(

@@ -106,7 +106,7 @@ def pinned_pages(memory: Memory, start: int, end: int) -> tuple[Obstacle, ...]:
 
 
 def left_behind(
-    memory: Memory, pages: NDArray[np.int32], codes: NDArray[np.int32]
+    memory: Memory, pages: NDArray[np.int32], codes: NDArray[np.int8]
 ) -> tuple[Obstacle, ...]:
     """Name the pages that could not be moved (see ``migrate_pages``) though there was memory.
 

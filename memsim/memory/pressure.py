@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from memsim.kernels import layout as L
 from memsim.kernels import system as S
 from memsim.kernels.compaction_skip import NEVER_SCANNED
-from memsim.memory.arrays import new_pages
 from memsim.memory.setup import MachineSetup, Pressure, access_costs
 from memsim.mm import PAGE_SIZE, PAGEBLOCK_ORDER, Wmark
 from memsim.scenario.machine import Machine, Swap
@@ -52,11 +51,9 @@ def pressure_of(machine: Machine) -> Pressure:
 
 def pressure_arrays(setup: MachineSetup, nr_pages: int) -> dict[str, Any]:
     """Return the fields of layout.Mem that only reclaim, swap and compaction use."""
-    owners = len(setup.zones) if setup.mechanism == "linux-2.6.14" else len(setup.zonelists)
     slots = setup.pressure.swap_slots if setup.pressure else 0
     first_look = _first_look(setup)
     return {
-        **new_pages(nr_pages, L.NR_LRU_LISTS * owners + L.NR_PRIVATE_LISTS),
         "swap_slot": np.zeros(nr_pages, np.int32),
         "swap_map": np.zeros(slots, np.int32),
         "writeback": np.zeros(2 * WRITEBACK_CAPACITY, np.int64),

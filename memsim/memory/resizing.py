@@ -9,7 +9,6 @@ import numpy as np
 
 from memsim.kernels import layout as L
 from memsim.kernels import system as S
-from memsim.memory.arrays import new_links
 from memsim.memory.pressure import dirty_background
 from memsim.memory.setup import NO_ZONE, ZoneSetup, pcp_rows, zone_rows, zonelist_rows
 from memsim.mm import MAX_PAGE_ORDER, Wmark, ZoneType
@@ -110,12 +109,10 @@ def add_zone(memory: Memory, node: int, zone_type: ZoneType) -> int:
     pcps, ring_size = pcp_rows([zone], len(setup.cpu_node), setup.mechanism)
     lists = pcps.reshape(-1, L.PCP_FIELDS)[:, L.P_LISTS :].reshape(-1, 4)
     lists[lists[:, 3] > 0, 2] += len(mem.rings)
-    more = new_links(0, 1)
     memory.mem = mem._replace(
         zones=np.concatenate([mem.zones, zone_rows([zone])]),
         pcps=np.concatenate([mem.pcps, pcps]),
         rings=np.concatenate([mem.rings, np.zeros(ring_size, np.int32)]),
-        links=np.concatenate([mem.links, more + len(mem.links)]),
         zonelists=zonelist_rows(memory.setup),
         nr_zones=mem.nr_zones + 1,
     )

@@ -167,5 +167,5 @@ def place_on_list(memory, pfn):
         while at >= 0:
             if at == pfn:
                 return place
-            at, place = int(memory.mem.lru_next[at]), place + 1
+            at, place = int(memory.mem.next[at]), place + 1
     raise AssertionError(pfn)

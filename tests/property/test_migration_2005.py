@@ -232,6 +232,6 @@ def test_who_looks_on_changes_nothing(seed, code):
         for m in machines
     ]
     assert lists[0] == lists[1]
-    for name in ("state", "page_table", "lru_next", "pcps", "rings", "swap_map", "system",
+    for name in ("state", "page_table", "next", "pcps", "rings", "swap_map", "system",
                  "zones", "events"):  # fmt: skip
         assert np.array_equal(getattr(first, name), getattr(second, name)), name

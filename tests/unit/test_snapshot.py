@@ -52,10 +52,10 @@ def restored(folder):
 def lru_list(memory, kind):
     """Walk an LRU list of node 0 from its head."""
     head = memory.nr_pages + kind
-    entries, at = [], int(memory.mem.lru_next[head])
+    entries, at = [], int(memory.mem.next[head])
     while at != head:
         entries.append(at)
-        at = int(memory.mem.lru_next[at])
+        at = int(memory.mem.next[at])
     return entries
 
 

@@ -22,9 +22,10 @@ from memsim.kernels.layout import (
     Z_VMSTAT,
     Z_WMARK,
     Mem,
+    entry_pfn,
+    free_entry,
     free_head,
     free_mask,
-    link_slot,
     pageblock_type,
     sentinel,
     zone_add,
@@ -47,7 +48,7 @@ def free_order(m: Mem, pfn: int) -> int:
     """Return the order of the free block that a page heads, -1 if it heads none."""
     order = (int(m.state[pfn]) & FREE_ORDER_MASK) - 1
     if order < 0 and pfn & (1 << MAX_PAGE_ORDER) - 1 == 0:
-        order = (int(m.state[m.nr_pages + (pfn >> MAX_PAGE_ORDER)]) & FREE_ORDER_MASK) - 1
+        order = (int(m.state[free_entry(m, pfn, MAX_PAGE_ORDER)]) & FREE_ORDER_MASK) - 1
     return order
 
 
@@ -84,11 +85,11 @@ def lowest_block(m: Mem, z: int, order: int, migratetype: int) -> int:
     """Return the block of a free list, which must not be empty, with the lowest pfn."""
     lowest = free_head(m, z, order, migratetype)
     end = sentinel(m, z, order, migratetype)
-    v = link_slot(m, lowest, order)
+    v = free_entry(m, lowest, order)
     while v != end:
-        pfn = v if order < MAX_PAGE_ORDER else (v - m.nr_pages) >> 1 << MAX_PAGE_ORDER
+        pfn = entry_pfn(m, v, order)
         lowest = min(lowest, pfn)
-        v = int(m.links[v & -2])
+        v = int(m.next[v])
     return lowest
 
 
@@ -155,7 +156,7 @@ def rmqueue_grouped(m: Mem, tables: PolicyTables, z: int, order: int, migratetyp
 @inline
 def is_reserved(m: Mem, pfn: int) -> bool:
     """Say whether boot has kept a page to itself."""
-    large = int(m.state[m.nr_pages + (pfn >> MAX_PAGE_ORDER)])
+    large = int(m.state[free_entry(m, pfn, MAX_PAGE_ORDER)])
     return bool((int(m.state[pfn]) | large) & PAGE_RESERVED)
 
 

@@ -229,10 +229,9 @@ def prefetch_handles(m: Mem, handles: NDArray[np.int32], i: int) -> None:
         prefetch(m.traits, int(handles[i + 2 * PREFETCH]))
         pfn = max(int(m.page_table[int(handles[i + 2 * PREFETCH])]) - 1, 0)
         prefetch(m.state, pfn)
-        prefetch(m.lru_next, pfn)
         pfn = max(int(m.page_table[int(handles[i + PREFETCH])]) - 1, 0)
-        prefetch(m.lru_next, int(m.lru_next[pfn]))
-        prefetch(m.lru_prev, int(m.lru_prev[pfn]))
+        prefetch(m.state, int(m.next[pfn]))
+        prefetch(m.state, int(m.prev[pfn]))
 
 
 # --- entry points -------------------------------------------------------------------------------

@@ -58,11 +58,9 @@ def prefetch_pages(m: Mem, v: Migration, at: int, stop: int) -> None:
     if at + 2 * PREFETCH < stop:
         pfn = int(v.pages[int(v.pending[at + 2 * PREFETCH])])
         prefetch(m.state, pfn)
-        prefetch(m.rmap, pfn)
         pfn = int(v.pages[int(v.pending[at + PREFETCH])])
         prefetch(m.page_table, int(m.rmap[pfn]))
         prefetch(m.traits, int(m.rmap[pfn]))
-        prefetch(m.links, pfn)
 
 
 @inline

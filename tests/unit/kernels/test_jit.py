@@ -132,7 +132,7 @@ def test_helpers_share_a_tuple_of_columns_with_their_kernel():
 def test_columns_of_pages_lie_as_kernels_expect():
     memory = KernelMachine(MachineSpec((ZoneSpec(0, 1024, ()),))).memory
     for mem in (memory.mem, memory.copy().mem):
-        columns = mem.rmap, mem.lru_next, mem.lru_prev
+        columns = mem.state, mem.rmap, mem.next, mem.prev
         assert {column.strides for column in columns} == {(4 * _jit.COLUMNS,)}
-        assert [column[-1] for column in columns[1:]] == 2 * [len(mem.lru_next) - 1]
+        assert [column[-1] for column in columns[2:]] == 2 * [len(mem.next) - 1]
     assert not np.shares_memory(memory.mem.rmap, mem.rmap)
