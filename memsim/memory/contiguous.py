@@ -109,7 +109,7 @@ class _Emptying:
         left: NDArray[np.int32] = pages[taken != 0].copy()
         return left
 
-    def _migrate(self, pages: NDArray[np.int32]) -> tuple[NDArray[np.int32], int]:
+    def _migrate(self, pages: NDArray[np.int32]) -> tuple[NDArray[np.int8], int]:
         codes, tries = np.zeros((2, len(pages)), np.int8)
         if len(pages) == 0:
             return codes, 0

@@ -72,6 +72,6 @@ def why_killing(memory: Memory) -> tuple[WhyNot, int]:
     return WhyNot(int(memory.mem.system[S_WHY])), int(memory.mem.system[S_EXTFRAG_INDEX])
 
 
-def _orders(memory: Memory, entries: NDArray[np.int8]) -> NDArray[np.int32]:
+def _orders(memory: Memory, entries: NDArray[np.int32]) -> NDArray[np.int32]:
     state = memory.mem.state[entries[entries > 0] - 1]
     return (state & L.ORDER_MASK) >> L.ORDER_SHIFT

@@ -40,6 +40,7 @@ MOVE_GFP = gfp_from_text("GFP_HIGHUSER_MOVABLE|__GFP_THISNODE")
 MBIND_GFP = gfp_from_text("GFP_HIGHUSER_MOVABLE|__GFP_RETRY_MAYFAIL")
 PIN_GFP = gfp_from_text("GFP_USER|__GFP_NOWARN")
 Handles = NDArray[np.int32]
+Bytes = NDArray[np.int8]
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Call:
     def __init__(self, memory: Memory, cpu: int) -> None:
         self.memory, self.cpu = memory, cpu
         self._before = memory.vmstat()
-        self._tried: list[tuple[Handles, Handles, Handles, Handles]] = []
+        self._tried: list[tuple[Handles, Bytes, Bytes, Handles]] = []
         self._split: list[tuple[int, int]] = []
         migration.begin_call(memory.mem, memory.tables, memory.now)
 
@@ -115,8 +116,8 @@ class Call:
 
     def outcome(self, result: int, status: NDArray[np.int32]) -> MigrateOutcome:
         """End the call: ``result`` is what it returns, or a negative errno."""
-        nothing = np.zeros(0, np.int32)
-        tried = self._tried or [(nothing, nothing, nothing, nothing)]
+        nothing, none_tried = np.zeros(0, np.int32), np.zeros(0, np.int8)
+        tried = self._tried or [(nothing, none_tried, none_tried, nothing)]
         handles, codes, tries, pfns = (
             np.concatenate(column) for column in zip(*tried, strict=True)
         )
