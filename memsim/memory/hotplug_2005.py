@@ -11,6 +11,7 @@ import numpy as np
 
 from memsim.kernels.linux_2_6_14 import memory_hotplug as kernels
 from memsim.kernels.linux_2_6_14 import migrate_pages, migration
+from memsim.kernels.linux_2_6_14.slowpath import TICK_NS
 from memsim.kernels.placement import OPT_BOOT_TYPE
 from memsim.kernels.system import S_DIRTY_BACKGROUND, S_TOTAL_MEMORY
 from memsim.memory import Memory
@@ -70,8 +71,9 @@ class Offlining2005:
     def step(self, until: int = 0) -> OfflineOutcome | None:
         """Isolate, or else do one pass; return what came of it all once it is over.
 
-        After two passes that have changed nothing all others that would begin before ``until``
-        (ns), when somebody else may act, are counted at once.
+        A pass that has moved nothing takes a tick: the next one waits until every CPU has drained
+        its lists (flush_scheduled_work). After two that have changed nothing all others that would
+        begin before ``until`` (ns), when somebody else may act, are counted at once.
         """
         if not self.is_isolated:
             return self._begin()
@@ -90,8 +92,9 @@ class Offlining2005:
         if code:
             self.failed += 1
             return self._give_up(code) if self.failed == MAX_FAILED_PASSES else None
-        took, stop = self.now - began, min(until, self.expires, self.stops_at)
         still = self._moved() == 0
+        self.now += TICK_NS if still else 0
+        took, stop = self.now - began, min(until, self.expires, self.stops_at)
         more = self.repetition.passes(before, took, self.now, stop, still)
         self.tries += more
         self.now += more * took

@@ -91,12 +91,19 @@ def mode_findings(at: Loc, event: Event, modern: str | None) -> Iterator[Finding
 
 
 def overlap_findings(events: Mapping[int, Event], machine: Machine | None) -> Iterator[Finding]:
-    """Find memory that is to be taken away, or brought back, twice in a row."""
+    """Find memory that two removals are to take away at once, or that cannot be offline yet.
+
+    One that comes later may be needed, for the first may fail: the results say what it found.
+    """
     gone: set[str] = set()
     known = memory_blocks(machine) if machine is not None else {}
     taken = False
+    now = -1
     for i, event in sorted(events.items(), key=lambda item: (item[1].at or 0, item[0])):
         named = _named(event, machine)
+        if (event.at or 0) > now:
+            now = event.at or 0
+            gone.clear()
         if event.do == "online":
             if not taken and event.blocks[0] in known:
                 message = f"memory block {event.blocks[0]} is online already: EINVAL"
@@ -108,8 +115,8 @@ def overlap_findings(events: Mapping[int, Event], machine: Machine | None) -> It
         twice = [part for part in named if part in gone]
         if twice:
             key = "blocks" if event.node is None else "node"
-            message = f"{twice[0]} is to be taken offline twice: EINVAL"
-            yield Finding(("events", i, key), message)
+            message = f"{twice[0]} is to be taken offline twice at once: EINVAL"
+            yield Finding(("events", i, key), message, "try again at a later time")
         gone |= set(named)
 
 
