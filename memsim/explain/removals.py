@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from memsim.errors import InputError, Problem
 from memsim.execute.runner import where
 from memsim.explain.changes import Change, changes_for
-from memsim.memory.obstacles import Obstacle
+from memsim.memory.obstacles import Obstacle, Reason
 from memsim.scenario import Trial
 from memsim.schema import Removal
 from memsim.simulate.removals import Removed
@@ -74,13 +74,13 @@ def explain_removals(
 
 
 def chosen(removed: Iterable[Removed], block: int | None, node: int | None) -> tuple[Removed, ...]:
-    """Keep the last attempt at each block that is meant, by the block's number."""
-    last = {
-        one.row.block: one
-        for one in removed
-        if (block is not None and one.row.block == block)
-        or (node is not None and one.row.zone.startswith(f"node{node} "))
-    }
+    """Keep the last attempt at each block that is meant and was still online, by its number."""
+    last: dict[int, Removed] = {}
+    for one in removed:
+        number, gone = one.row.block, one.outcome.reason == Reason.OFFLINE
+        meant = number == block or (node is not None and one.row.zone.startswith(f"node{node} "))
+        if meant and not (gone and number in last):
+            last[number] = one
     return tuple(last[number] for number in sorted(last))
 
 

@@ -53,7 +53,7 @@ def _removals(record: TrialRecord) -> dict[str, int | float | None]:
         for block in record.removals
         if (block.result != "taken" and block.errno != "") or block.result == "offline"
     ]
-    gone = sum(block.result == "offline" for block in tried)
+    gone = sum(block.result == "offline" and block.errno == "" for block in tried)
     found = {
         "blocks_tried": len(tried),
         "blocks_removed": gone,

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from memsim.memory import Memory, hotplug
 from memsim.memory.hotplug import OfflineOutcome, Offlining
 from memsim.memory.hotplug_2005 import Offlining2005
+from memsim.memory.obstacles import Reason
 from memsim.mm import MAX_PAGE_ORDER, PAGE_SIZE
 from memsim.scenario.event import Event
 from memsim.schema import Removal
@@ -103,7 +104,7 @@ def row_of(memory: Memory, event: str, block: int, outcome: OfflineOutcome) -> R
         event=event,
         block=block,
         zone=f"node{zone.node} {zone.name}" if zone else "",
-        result="offline" if outcome.removed else "online",
+        result="offline" if outcome.removed or outcome.reason == Reason.OFFLINE else "online",
         errno=names_of.errorcode.get(-outcome.errno, "") if outcome.errno else "",
         reason=str(outcome.reason),
         page=outcome.page,

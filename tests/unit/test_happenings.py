@@ -106,6 +106,21 @@ def test_an_explanation_names_who_asked_for_the_pages_and_when():
         explain_removals(trial(), block=0)
 
 
+def test_a_block_that_is_gone_cannot_go_again():
+    line = "name: unplug, node: 1, order: high-to-low, timeout: 10ms}"
+    again = "  - {at: 350ms, do: offline, name: again, blocks: [4-5], timeout: 10ms}"
+    twice = trial(line, f"{line}\n{again}")
+    result = simulate(twice, check=True)
+    assert [(row.block, row.result, row.errno, row.reason) for row in result.removals[3:]] == [
+        (4, "online", "EBUSY", "kernel page"),
+        (5, "offline", "EINVAL", "offline already"),
+    ]
+    assert result.metrics["hotplug.blocks_removed"] == 1
+    assert [view.row.event for view in explain_removals(twice, node=1).blocks] == [
+        "again", "unplug", "unplug",
+    ]  # fmt: skip
+
+
 def test_a_change_that_is_named_lets_blocks_go_when_it_is_made():
     change = explain_removals(trial(), node=1).changes[-1]
     assert (change.removed, change.asked) == (2, 3)
