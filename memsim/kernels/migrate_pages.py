@@ -6,6 +6,7 @@ Source: migrate_pages, migrate_pages_batch, mm/migrate.c, Linux 6.1.192 (spec 8.
 from __future__ import annotations
 
 from errno import EAGAIN, ENOMEM
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +63,20 @@ SPLIT = 2
 ) = range(6)
 """Base pages, huge pages, and blocks of any size that count in what is returned."""
 assert NR_MIGRATION_FIELDS == 6
+
+
+class Call(NamedTuple):
+    """One call of migrate_pages (n isolated blocks)."""
+
+    pages: NDArray[np.int32]
+    """The first page of each block."""
+    codes: NDArray[np.int8]
+    tries: NDArray[np.int8]
+    """What becomes of each block, see ``migrate_pages``."""
+    want: TargetRequest
+    cpu: int
+    mode: int
+    reason: int
 
 
 @inline
@@ -135,17 +150,14 @@ def putback_pieces(m: Mem, head: int, pages: int) -> int:
     return result
 
 
+@inline
+def move_block(m: Mem, tables: PolicyTables, call: Call, head: int, attempt: int) -> int:
+    """Try to move a block of the call; see ``unmap_and_move``."""
+    return unmap_and_move(m, tables, call.want, head, call.cpu, call.mode, call.reason, attempt)
+
+
 @helper
-def migrate_pieces(
-    m: Mem,
-    tables: PolicyTables,
-    want: TargetRequest,
-    head: int,
-    pages: int,
-    cpu: int,
-    mode: int,
-    reason: int,
-) -> int:
+def migrate_pieces(m: Mem, tables: PolicyTables, call: Call, head: int, pages: int) -> int:
     """Move the pages of a block that was split; return 0, or a negative errno if some stay.
 
     Those are back on their LRU list. -ENOMEM: there was no target, and the call ends.
@@ -157,7 +169,7 @@ def migrate_pieces(
         for pfn in range(head, head + pages):
             if result == -ENOMEM or not int(m.state[pfn]) & PAGE_ISOLATED:
                 continue
-            code = unmap_and_move(m, tables, want, pfn, cpu, mode, reason, attempt)
+            code = move_block(m, tables, call, pfn, attempt)
             if code == 0:
                 tally(m, MIG_SUCCEEDED, 1)
             elif code == -EAGAIN:
@@ -186,64 +198,45 @@ def split_to_move(m: Mem, head: int, reason: int) -> int:
 
 
 @helper
-def end_chunk(
-    m: Mem,
-    tables: PolicyTables,
-    cpu: int,
-    want: TargetRequest,
-    pages: NDArray[np.int32],
-    first: int,
-    stop: int,
-    mode: int,
-    reason: int,
-    codes: NDArray[np.int8],
-    turn: int,
-) -> int:
+def end_chunk(m: Mem, tables: PolicyTables, call: Call, first: int, stop: int, turn: int) -> int:
     """Give up what still cannot be moved, and move the pages of blocks that were split."""
     for i in range(first, stop):
-        head = int(pages[i])
-        if int(codes[i]) == -EAGAIN and has_its_turn(m, head, turn):
+        head = int(call.pages[i])
+        if int(call.codes[i]) == -EAGAIN and has_its_turn(m, head, turn):
             block_pages = lru_pages(int(m.state[head]))
             tally_failure(m, block_pages, block_pages)
     result = 0
     for i in range(first, stop):
-        if int(codes[i]) >= SPLIT:
-            block_pages = 1 << int(codes[i]) - SPLIT
-            head = int(pages[i])
+        if int(call.codes[i]) >= SPLIT:
+            block_pages = 1 << int(call.codes[i]) - SPLIT
+            head = int(call.pages[i])
             if result == 0:
-                code = migrate_pieces(m, tables, want, head, block_pages, cpu, mode, reason)
+                code = migrate_pieces(m, tables, call, head, block_pages)
                 result = -ENOMEM if code == -ENOMEM else 0
             else:
                 code = putback_pieces(m, head, block_pages)
-            codes[i] = code
+            call.codes[i] = code
     return result
 
 
 @inline
-def note_run(
-    m: Mem, codes: NDArray[np.int8], tries: NDArray[np.int8], first: int, count: int
-) -> None:
+def move_run(m: Mem, tables: PolicyTables, call: Call, first: int, stop: int) -> int:
+    """Move as many blocks of the call as simply go; see ``run_of_moves``."""
+    return run_of_moves(m, tables, call.want, call.pages, first, stop, call.cpu, call.reason)
+
+
+@inline
+def note_run(m: Mem, call: Call, first: int, count: int) -> None:
     """Note that pages have moved at their first attempt."""
     for i in range(first, first + count):
-        codes[i] = 0
-        tries[i] = 1
+        call.codes[i] = 0
+        call.tries[i] = 1
     tally(m, MIG_SUCCEEDED, count)
 
 
 @helper
 def migrate_chunk(
-    m: Mem,
-    tables: PolicyTables,
-    cpu: int,
-    want: TargetRequest,
-    pages: NDArray[np.int32],
-    first: int,
-    stop: int,
-    mode: int,
-    reason: int,
-    codes: NDArray[np.int8],
-    tries: NDArray[np.int8],
-    turn: int,
+    m: Mem, tables: PolicyTables, call: Call, first: int, stop: int, turn: int
 ) -> int:
     """Move the blocks of a chunk whose turn it is (TURN_*); return -ENOMEM to end the call."""
     for attempt in range(MIGRATE_PASSES):
@@ -251,25 +244,25 @@ def migrate_chunk(
         i = first - 1
         while i + 1 < stop:
             i += 1
-            head = int(pages[i])
-            if int(codes[i]) not in (NOT_TRIED, -EAGAIN) or not has_its_turn(m, head, turn):
+            head = int(call.pages[i])
+            if int(call.codes[i]) not in (NOT_TRIED, -EAGAIN) or not has_its_turn(m, head, turn):
                 continue
             if attempt == 0 and turn == TURN_ALL:
-                moved = run_of_moves(m, tables, want, pages, i, stop, cpu, reason)
+                moved = move_run(m, tables, call, i, stop)
                 if moved:
-                    note_run(m, codes, tries, i, moved)
+                    note_run(m, call, i, moved)
                     i += moved - 1
                     continue
             block_pages = lru_pages(int(m.state[head]))
-            code = unmap_and_move(m, tables, want, head, cpu, mode, reason, attempt)
-            tries[i] += 1
+            code = move_block(m, tables, call, head, attempt)
+            call.tries[i] += 1
             if code == -ENOMEM:
-                code = split_to_move(m, head, reason)
-            codes[i] = code
+                code = split_to_move(m, head, call.reason)
+            call.codes[i] = code
             if code == 0:
                 tally_success(m, block_pages)
             elif code >= SPLIT:
-                tries[i] = -int(tries[i])
+                call.tries[i] = -int(call.tries[i])
                 tally_failure(m, block_pages, 0)
                 tally(m, MIG_THP_SPLIT, 1 if block_pages == PAGEBLOCK_NR_PAGES else 0)
             elif code == -EAGAIN:
@@ -281,7 +274,7 @@ def migrate_chunk(
                 tally_failure(m, block_pages, block_pages)
         if retry_pages == 0:
             break
-    return end_chunk(m, tables, cpu, want, pages, first, stop, mode, reason, codes, turn)
+    return end_chunk(m, tables, call, first, stop, turn)
 
 
 @helper
@@ -333,25 +326,21 @@ def migrate_pages(
     while i < stop and int(m.system[S_HUGETLB_ISOLATED]) and not some_hugetlb:
         some_hugetlb = is_hugetlb(m, int(pages[i]))
         i += 1
-    want = target_request(rq)
+    call = Call(pages, codes, tries, target_request(rq), cpu, mode, reason)
     result = 0
     turn = TURN_ALL
     if some_hugetlb:
-        result = migrate_chunk(
-            m, tables, cpu, want, pages, first, stop, mode, reason, codes, tries, TURN_HUGETLB
-        )
+        result = migrate_chunk(m, tables, call, first, stop, TURN_HUGETLB)
         turn = TURN_OTHERS
     start = first
     while start < stop and result == 0:
         moved = 0
         if turn == TURN_ALL:
-            moved = run_of_moves(m, tables, want, pages, start, stop, cpu, reason)
-            note_run(m, codes, tries, start, moved)
+            moved = move_run(m, tables, call, start, stop)
+            note_run(m, call, start, moved)
         start += moved
         end = chunk_end(m, pages, codes, start, stop, moved % NR_MAX_BATCHED_MIGRATION)
-        result = migrate_chunk(
-            m, tables, cpu, want, pages, start, end, mode, reason, codes, tries, turn
-        )
+        result = migrate_chunk(m, tables, call, start, end, turn)
         start = end
     count_migration(m, mode, reason)
     failed = tallied(m, MIG_FAILED_FOLIOS)

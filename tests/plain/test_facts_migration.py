@@ -83,7 +83,7 @@ def test_a_split_page_that_stays_is_back_on_its_list_and_counts_in_no_result():
 def test_F8_6_chunks_are_of_512_base_pages():
     memory = machine([zone(0, 2048), zone(2048, 4096, node=1)], {0: (1025, "anon")})
     pages = np.arange(1025, dtype=np.int32)
-    codes = np.full(1025, NOT_TRIED, np.int32)
+    codes = np.full(1025, NOT_TRIED, np.int8)
     ends = [chunk_end(memory.mem, pages, codes, start, 1025, 0) for start in (0, 512, 1024)]
     assert ends == [512, 1024, 1025]
 
@@ -91,7 +91,7 @@ def test_F8_6_chunks_are_of_512_base_pages():
 def test_F8_6_a_huge_page_starts_a_chunk_of_its_own():
     memory = machine([zone(0, 2048)], {0: (1024, "huge"), 1024: (3, "anon")})
     pages = np.array([1024, 0, 512, 1025, 1026], np.int32)
-    codes = np.full(5, NOT_TRIED, np.int32)
+    codes = np.full(5, NOT_TRIED, np.int8)
     ends = [chunk_end(memory.mem, pages, codes, start, 5, 0) for start in (0, 1, 2, 3)]
     assert ends == [1, 2, 3, 5]
 

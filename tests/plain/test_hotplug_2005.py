@@ -85,14 +85,14 @@ def test_history_4_2_pages_that_stay_are_tried_until_the_time_is_over_or_a_signa
         memory = removable({BLOCK: (1, "pinned"), BLOCK + 9: (3, "anon")})
         outcome = take(memory, 1, **options)
         assert (outcome.errno, outcome.reason) == (-code, Reason.PINNED)
-        assert outcome.tries > 100 and outcome.pages_migrated == 3
+        assert outcome.tries > 20 and outcome.pages_migrated == 3
         assert outcome.pgmigrate_fail == outcome.tries and outcome.ended_ns >= FEW
 
 
 def test_history_4_2_passes_that_change_nothing_are_counted_as_if_they_were_made():
     one, other = (removable({BLOCK: (2, "pinned")}) for _ in range(2))
-    outcome = take(one, 1, timeout_ns=FEW // 10)
-    attempt = attempt_at(other, 1, timeout_ns=FEW // 10)
+    outcome = take(one, 1, timeout_ns=FEW)
+    attempt = attempt_at(other, 1, timeout_ns=FEW)
     while (same := attempt.step()) is None:
         pass
     assert outcome == same and outcome.tries > 20

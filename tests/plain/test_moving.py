@@ -190,7 +190,7 @@ def test_pages_that_wait_on_a_cpu_can_be_taken():
     memory = two_nodes({0: (1, "anon")})
     mem = memory.mem
     L.zone_add(mem, 0, L.Z_LRU + L.LRU_INACTIVE_ANON, -1)
-    head = memory.nr_pages + L.LRU_INACTIVE_ANON
+    head = mem.lru_lists + L.LRU_INACTIVE_ANON
     mem.next[head] = mem.prev[head] = head
     mem.state[0] = int(mem.state[0]) & ~L.PAGE_LRU | L.PAGE_LRU_PENDING
     mem.lru_batches[:2] = 1, 0

@@ -228,10 +228,13 @@ def test_who_looks_on_changes_nothing(seed, code):
     assert waited > 0
     first, second = (machine.memory.mem for machine in machines)
     lists = [
-        [m.memory.free_list(z, order, 0).tolist() for z in range(3) for order in range(11)]
+        [
+            *(m.memory.free_list(z, order, 0).tolist() for z in range(3) for order in range(11)),
+            *(m.memory.lru_list(z, kind).tolist() for z in range(3) for kind in range(6)),
+        ]
         for m in machines
     ]
     assert lists[0] == lists[1]
-    for name in ("state", "page_table", "next", "pcps", "rings", "swap_map", "system",
+    for name in ("state", "page_table", "pcps", "rings", "swap_map", "system",
                  "zones", "events"):  # fmt: skip
         assert np.array_equal(getattr(first, name), getattr(second, name)), name

@@ -28,8 +28,8 @@ from memsim.schema import Request
 POLICIES = {"linux-6.1": ("mobility", "none"), "linux-2.6.14": ("none", "light", "full")}
 MIB = 1 << 20
 HANDLES = 40_000
-STALE = ("links", "rings", "swap_slot", "log", "log_cursor")
-"""What may differ: in links and rings lists leave something behind, in swap_slot pages do."""
+STALE = ("next", "prev", "rings", "swap_slot", "log", "log_cursor")
+"""What may differ: in links and rings, lists leave something behind, in swap_slot pages do."""
 TRAITS = (L.TRAIT_SHARED, L.TRAIT_LOCKED, L.TRAIT_NO_MIGRATE_OP, L.TRAIT_BUFFERS_IN_USE)
 KINDS = (
     Request(gfp_from_text("GFP_HIGHUSER_MOVABLE"), Use.ANON, lru=True),
@@ -41,7 +41,7 @@ KINDS = (
 
 
 def lists(memory):
-    """All lists of free pages, in order."""
+    """All lists of pages, in order."""
     zones, cpus = range(len(memory.setup.zones)), range(len(memory.setup.cpu_node))
     free = {
         (z, order, kind): memory.free_list(z, order, kind).tolist()
@@ -55,7 +55,13 @@ def lists(memory):
         for cpu in cpus
         for pindex in range(NR_PCP_LISTS)
     }
-    return free, kept
+    owners = zones if memory.mem.lru_per_zone else range(memory.mem.nr_nodes)
+    lru = {
+        (owner, kind): memory.lru_list(owner, kind).tolist()
+        for owner in owners
+        for kind in range(L.NR_LRU_LISTS)
+    }
+    return free, kept, lru
 
 
 def events(memory, op, request, cpu, handle):

@@ -51,7 +51,7 @@ def restored(folder):
 
 def lru_list(memory, kind):
     """Walk an LRU list of node 0 from its head."""
-    head = memory.nr_pages + kind
+    head = memory.mem.lru_lists + kind
     entries, at = [], int(memory.mem.next[head])
     while at != head:
         entries.append(at)
