@@ -215,7 +215,9 @@ class Memory:
     def copy(self) -> Memory:
         """Return an independent copy of everything."""
         twin = copy.copy(self)
-        twin.mem = copy.deepcopy(self.mem)._replace(**copy_pages(self.mem))
+        pages = copy_pages(self.mem)
+        others = {k: v for k, v in self.mem._asdict().items() if k not in pages}
+        twin.mem = L.Mem(**copy.deepcopy(others), **pages)
         return twin
 
     # --- events ---------------------------------------------------------------------------
