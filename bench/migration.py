@@ -30,7 +30,7 @@ from memsim.schema import Request
 
 PAGES = 10_000_000
 GOALS = {"ranges": 10.0, "random": 80.0}
-"""ns per page on the computer that they were set on, where bare moves took 15 and 62."""
+"""ns per page on a faster computer, where a prototype of bare moves took 15 and 62."""
 CODES = ("linux-6.1", "linux-2.6.16", "v1")
 POLICIES = {"linux-6.1": "mobility", "linux-2.6.14": "none"}
 ANON = Request(gfp_from_text("GFP_HIGHUSER_MOVABLE"), Use.ANON, lru=True)
