@@ -17,7 +17,12 @@ from numpy.typing import NDArray
 from bench.native import address, library
 from bench.streams import TYPE_SHIFT, Stream
 from memsim.kernels._jit import kernel, pointers, prefetch, ptr
-from memsim.kernels.buddy import free_one_page, mod_zone_free_pages, prefetch_block, prefetch_merge
+from memsim.kernels.buddy import (
+    free_one_page,
+    mod_zone_free_pages,
+    prefetch_buddies,
+    prefetch_merge,
+)
 from memsim.kernels.events import PREFETCH
 from memsim.kernels.fallback import rmqueue_locked
 from memsim.kernels.layout import Mem, pageblock_type
@@ -75,7 +80,9 @@ def run_zone(
             if code & OP_FREE:
                 pfn = int(pages[int(handles[i + PREFETCH])]) - 1
                 if pfn >= 0:
-                    prefetch_block(m, pfn, code & 0xF)
+                    prefetch(m.state, pfn)
+                    prefetch(m.pageblocks, pfn >> m.pageblock_order)
+                    prefetch_buddies(m, pfn, code & 0xF)
             code = int(ops[i + PREFETCH // 2])
             if code & OP_FREE:
                 pfn = int(pages[int(handles[i + PREFETCH // 2])]) - 1

@@ -61,31 +61,39 @@ def pcp_allowed_order(order: int) -> bool:
 
 
 @inline
-def prefetch_block(m: Mem, pfn: int, order: int) -> None:
-    """Ask for what freeing a block will touch: its page, and the marks of its next buddies."""
-    prefetch(m.state, pfn)
-    prefetch(m.pageblocks, pfn >> m.pageblock_order)
+def prefetch_buddies(m: Mem, pfn: int, order: int) -> None:
+    """Ask for the marks of a block's next buddies."""
     prefetch(m.state, pfn ^ (1 << order))
     prefetch(m.state, pfn ^ (2 << order))
     prefetch(m.state, pfn ^ (4 << order))
 
 
 @inline
-def prefetch_merge(m: Mem, pfn: int, order: int) -> None:
-    """Ask for what merging a block touches: its buddies' neighbours on their lists.
+def prefetch_neighbours(m: Mem, pfn: int, buddy: int, is_free: bool) -> None:
+    """Ask for a buddy's neighbours on its list if it is free.
 
-    Then for the marks that are looked at next, where they lie in other cache lines.
+    Without a branch: whether it is free is anybody's guess, and ``pfn`` itself is at hand.
     """
+    after, before = int(m.next[buddy]), int(m.prev[buddy])
+    prefetch(m.state, after if is_free else pfn)
+    prefetch(m.state, before if is_free else pfn)
+
+
+@inline
+def prefetch_merge(m: Mem, pfn: int, order: int) -> None:
+    """Ask for what merging a block touches: its free buddies' neighbours, and further buddies."""
+    if order > PAGE_ALLOC_COSTLY_ORDER:
+        return
     buddy = pfn ^ (1 << order)
-    while order < 3 and int(m.state[buddy]) & FREE_ORDER_MASK == order + 1:
-        prefetch(m.state, int(m.next[buddy]))
-        prefetch(m.state, int(m.prev[buddy]))
-        pfn &= buddy
-        order += 1
-        buddy = pfn ^ (1 << order)
-    if order >= 3:
-        prefetch(m.state, buddy)
-        prefetch(m.state, (pfn & ~(1 << order)) ^ (2 << order))
+    is_free = int(m.state[buddy]) & FREE_ORDER_MASK == order + 1
+    prefetch_neighbours(m, pfn, buddy, is_free)
+    buddy = pfn & ~(1 << order) ^ (2 << order)
+    is_free &= int(m.state[buddy]) & FREE_ORDER_MASK == order + 2
+    prefetch_neighbours(m, pfn, buddy, is_free)
+    if is_free:
+        prefetch(m.state, pfn & ~(7 << order) ^ (8 << order))
+        prefetch(m.state, pfn & ~(15 << order) ^ (16 << order))
+        prefetch(m.state, pfn & ~(31 << order) ^ (32 << order))
 
 
 @inline
@@ -144,12 +152,10 @@ def add_to_free_list(m: Mem, z: int, pfn: int, order: int, migratetype: int, tai
     """Put a block on a free list and mark it free."""
     v = free_entry(m, pfn, order)
     head = sentinel(m, z, order, migratetype)
-    if tail:
-        before = int(m.prev[head])
-        after = head
-    else:
-        before = head
-        after = int(m.next[head])
+    # Both ends are read: a branch on where a freed block goes would be a guess.
+    first, last = int(m.next[head]), int(m.prev[head])
+    before = last if tail else head
+    after = head if tail else first
     m.next[before] = v
     m.prev[v] = before
     m.next[v] = after

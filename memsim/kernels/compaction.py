@@ -89,7 +89,7 @@ from memsim.kernels.layout import (
     zone_get,
 )
 from memsim.kernels.migrate import MIGRATE_PASSES, migrate_page
-from memsim.kernels.pcp import drain_pages_zone
+from memsim.kernels.pcp_free import drain_pages_zone
 from memsim.kernels.placement import PolicyTables
 from memsim.kernels.swap import lru_add_drain
 from memsim.kernels.system import (

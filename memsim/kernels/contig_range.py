@@ -36,7 +36,7 @@ from memsim.kernels.page_isolation import (
     test_pages_isolated,
     undo_isolate_page_range,
 )
-from memsim.kernels.pcp import drain_pages_zone
+from memsim.kernels.pcp_free import drain_pages_zone
 from memsim.kernels.shrink_list import free_reclaimed_page
 from memsim.kernels.system import S_RECLAIM_NS, S_SCAN_NS, book_stall
 from memsim.mm import MAX_PAGE_ORDER

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsim.kernels._jit import helper, inline, prefetch
-from memsim.kernels.buddy import pcp_allowed_order, prefetch_block
+from memsim.kernels.buddy import pcp_allowed_order, prefetch_buddies
 from memsim.kernels.layout import (
     GONE,
     R_ACCESS_PS,
@@ -114,7 +114,7 @@ def prefetch_events(m: Mem, b: Batch, i: int, stop: int) -> None:
         prefetch(m.state, pfn)
         prefetch(m.pageblocks, pfn >> m.pageblock_order)
         if not pcp_allowed_order(order):
-            prefetch_block(m, pfn, order)
+            prefetch_buddies(m, pfn, order)
         pfn = coming_page(m, b, i + PREFETCH // 2)
         prefetch(m.state, int(m.next[pfn]))
         prefetch(m.state, int(m.prev[pfn]))

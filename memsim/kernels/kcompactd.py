@@ -48,7 +48,7 @@ from memsim.kernels.compaction_suitable import (
     defer_compaction,
 )
 from memsim.kernels.layout import ISOLATED_PAGES, Z_NODE, Z_TYPE, Mem, zone_get
-from memsim.kernels.pcp import drain_pages_zone
+from memsim.kernels.pcp_free import drain_pages_zone
 from memsim.kernels.placement import PolicyTables
 from memsim.kernels.system import (
     FOREVER,

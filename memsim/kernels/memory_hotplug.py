@@ -33,7 +33,8 @@ from memsim.kernels.page_isolation import (
     undo_isolate_page_range,
     why_unmovable,
 )
-from memsim.kernels.pcp import drain_pages_zone, pcp_row
+from memsim.kernels.pcp import pcp_row
+from memsim.kernels.pcp_free import drain_pages_zone
 from memsim.kernels.placement import PolicyTables
 from memsim.kernels.swap import lru_add_drain
 from memsim.kernels.system import (

@@ -25,6 +25,7 @@ from memsim.kernels.layout import (
     TYPE_MASK,
     TYPE_SHIFT,
     Z_BOOSTED,
+    Z_LRU,
     Z_VMSTAT,
     Mem,
     free_mask,
@@ -33,7 +34,7 @@ from memsim.kernels.layout import (
     zone_add,
     zone_get,
 )
-from memsim.kernels.lru import lru_add, lru_add_range
+from memsim.kernels.lru import folio_lru_list, lru_add_range, lru_head
 from memsim.kernels.migrate import take_place
 from memsim.kernels.migrate_target import NUMA_MISPLACED, TargetRequest, target_context
 from memsim.kernels.page_alloc import (
@@ -44,18 +45,20 @@ from memsim.kernels.page_alloc import (
     wake_if_boosted,
 )
 from memsim.kernels.pcp import (
-    free_pcppages_bulk,
     freed_pindex,
-    nr_pcp_free,
-    nr_pcp_high,
     order_to_pindex,
     pcp_list,
-    pcp_pop_head,
+    pcp_peek,
     pcp_pop_range,
-    pcp_push_head,
+    pcp_push_each,
     pcp_push_range,
     pcp_row,
     rmqueue_bulk,
+)
+from memsim.kernels.pcp_free import (
+    free_pcppages_bulk,
+    nr_pcp_free,
+    nr_pcp_high,
 )
 from memsim.kernels.placement import PolicyTables
 from memsim.kernels.runs import MANY_HALVINGS
@@ -67,6 +70,8 @@ from memsim.mm import PAGEBLOCK_NR_PAGES
 
 PREFETCH = 24
 """Pages between asking for what is to be touched and touching it."""
+NEXT_RUN = 64
+"""Pages that a CPU's list is refilled with, about: those behind them are looked at first."""
 RANGE = 4
 """Pages from which on a range is worth its own loops."""
 PLAIN = PAGE_LRU | PAGE_ISOLATED
@@ -175,40 +180,55 @@ def range_goes(m: Mem, run: Run, source: int, n: int) -> None:
         m.page_table[handle + i] = target + i + 1
     for i in range(n):
         m.state[source + i] = run.blocktype << TYPE_SHIFT | PAGE_PCP
-    count_page_state(m, run.home, state, -n)
-    count_page_state(m, run.z, state, n)
     lru_add_range(m, target, n)
     pcp_push_range(m, run.freed, source, n)
 
 
 @inline
-def singles_go(m: Mem, run: Run, pages: NDArray[np.int32], i: int, most: int, stop: int) -> int:
-    """Let up to ``most`` pages from ``pages[i]`` on go; return how many."""
+def alike_length(m: Mem, run: Run, pages: NDArray[np.int32], i: int, most: int) -> int:
+    """Count the pages from ``pages[i]`` on that can be moved and are in the first one's state."""
+    state = int(m.state[int(pages[i])])
     n = 0
-    while n < most:
-        prefetch_sources(m, pages, i + n, stop)
-        source = int(pages[i + n])
-        state = int(m.state[source])
-        if not just_moves(m, run.home, run.blocktype, source, state):
-            break
-        target = pcp_pop_head(m, run.lst)
-        take_place(m, source, state, target)
-        count_page_state(m, run.home, state, -1)
-        count_page_state(m, run.z, state, 1)
-        lru_add(m, target)
-        m.state[source] = run.blocktype << TYPE_SHIFT | PAGE_PCP
-        pcp_push_head(m, run.freed, source)
+    while (
+        n < most
+        and int(m.state[int(pages[i + n])]) == state
+        and just_moves(m, run.home, run.blocktype, int(pages[i + n]), state)
+    ):
         n += 1
     return n
 
 
 @inline
+def singles_go(m: Mem, run: Run, pages: NDArray[np.int32], i: int, n: int, stop: int) -> None:
+    """Let pages go that lie anywhere (``alike_length``)."""
+    state = int(m.state[int(pages[i])])
+    head = lru_head(m, run.z, folio_lru_list(m, state))
+    top = int(m.next[head])
+    for k in range(n):
+        prefetch_sources(m, pages, i + k + NEXT_RUN, stop)
+        source, target = int(pages[i + k]), pcp_peek(m, run.lst, k)
+        take_place(m, source, state, target)
+        m.state[source] = run.blocktype << TYPE_SHIFT | PAGE_PCP
+        m.next[target], m.prev[top] = top, target
+        top = target
+    m.next[head], m.prev[top] = top, head
+    zone_add(m, run.z, Z_LRU + folio_lru_list(m, state), n)
+    pcp_pop_range(m, run.lst, n)
+    pcp_push_each(m, run.freed, pages, i, n)
+
+
+@inline
 def pages_go(m: Mem, run: Run, pages: NDArray[np.int32], i: int, most: int, stop: int) -> int:
     """Let up to ``most`` pages from ``pages[i]`` on go, the first of which can; return how many."""
+    state = int(m.state[int(pages[i])])
     n = range_length(m, run, pages, i, most)
     if n < RANGE:
-        return singles_go(m, run, pages, i, most, stop)
-    range_goes(m, run, int(pages[i]), n)
+        n = alike_length(m, run, pages, i, most)
+        singles_go(m, run, pages, i, n, stop)
+    else:
+        range_goes(m, run, int(pages[i]), n)
+    count_page_state(m, run.home, state, -n)
+    count_page_state(m, run.z, state, n)
     return n
 
 

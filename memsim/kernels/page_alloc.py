@@ -72,7 +72,8 @@ from memsim.kernels.layout import (
 )
 from memsim.kernels.lru import lru_add, lru_del, lru_pages
 from memsim.kernels.page_io import forget_write
-from memsim.kernels.pcp import free_unref_page_commit, rmqueue_pcplist
+from memsim.kernels.pcp import rmqueue_pcplist
+from memsim.kernels.pcp_free import free_unref_page_commit
 from memsim.kernels.placement import OPT_CMA, OPT_HIGHATOMIC, OPT_NOFRAGMENT, PolicyTables
 from memsim.kernels.swap import folio_add_lru, lru_add_drain_page
 from memsim.kernels.swapfile import swap_free

@@ -45,12 +45,12 @@ from memsim.kernels.page_alloc import (
 )
 from memsim.kernels.pcp import (
     freed_pindex,
-    nr_pcp_high,
     order_to_pindex,
     pcp_list,
     pcp_push_head,
     pcp_row,
 )
+from memsim.kernels.pcp_free import nr_pcp_high
 from memsim.kernels.placement import PolicyTables
 from memsim.kernels.system import S_NEXT_DUE, S_NOW
 from memsim.kernels.vmstat import (

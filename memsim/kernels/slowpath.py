@@ -54,7 +54,7 @@ from memsim.kernels.page_alloc import (
     get_page_from_freelist,
     walk,
 )
-from memsim.kernels.pcp import drain_pages_zone
+from memsim.kernels.pcp_free import drain_pages_zone
 from memsim.kernels.placement import PolicyTables
 from memsim.kernels.retry import (
     NO_MEMORY,

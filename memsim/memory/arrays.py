@@ -12,6 +12,8 @@ from memsim.kernels._jit import COLUMNS
 from memsim.mm import MAX_PAGE_ORDER, NR_ORDERS
 
 OF_PAGES = "state", "rmap", "next", "prev"
+CACHE_LINE = 64
+ROW_BYTES = COLUMNS * np.dtype(np.int32).itemsize
 NEXT = OF_PAGES.index("next")
 OF_HANDLES = (("page_table", np.int32), ("traits", np.uint8), ("numa_hints", np.uint8))
 
@@ -25,9 +27,17 @@ def new_pages(nr_pages: int, most_zones: int, lru_owners: int) -> dict[str, Any]
     lru_lists = nr_pages + (nr_pages >> MAX_PAGE_ORDER)
     free_lists = lru_lists + L.NR_LRU_LISTS * lru_owners + L.NR_PRIVATE_LISTS
     end = free_lists + most_zones * NR_ORDERS * L.MIGRATE_STRIDE
-    rows: NDArray[np.int32] = np.zeros((end, COLUMNS), np.int32)
+    rows = aligned_rows(end)
     rows[lru_lists:, NEXT:] = np.arange(lru_lists, end)[:, None]
     return columns_of(rows) | {"free_lists": free_lists, "lru_lists": lru_lists}
+
+
+def aligned_rows(count: int) -> NDArray[np.int32]:
+    """Return rows of zeros, four to a cache line: those of four buddies share one."""
+    spare = CACHE_LINE // ROW_BYTES
+    rows: NDArray[np.int32] = np.zeros((count + spare, COLUMNS), np.int32)
+    first = -rows.ctypes.data % CACHE_LINE // ROW_BYTES
+    return rows[first : first + count]
 
 
 def columns_of(rows: NDArray[np.int32]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import pytest
 from kernel_backend import KernelMachine
 from strategies import random_machine
 
-from memsim.kernels import pcp, runs, trace_log
+from memsim.kernels import pcp, pcp_free, runs, trace_log
 from memsim.mm import (
     MIGRATE_TYPES,
     NR_PAGE_ORDERS,
@@ -160,7 +160,9 @@ def count_shortcuts():
     runs.alloc_run = counted(runs.alloc_run, "served", lambda n, _: n)
     runs.free_run = counted(runs.free_run, "freed", lambda n, _: n)
     pcp.refill_whole = counted(pcp.refill_whole, "refilled", lambda n, _: n)
-    pcp.drain_range = counted(pcp.drain_range, "drained", lambda _, arguments: arguments[-1])
+    drain_range, drain_singles = pcp_free.drain_range, pcp_free.drain_singles
+    pcp_free.drain_range = counted(drain_range, "drained", lambda _, arguments: arguments[-1])
+    pcp_free.drain_singles = counted(drain_singles, "drained singly", lambda n, _: n)
     return counts
 
 
@@ -187,4 +189,5 @@ def test_compiled_runs_equal_interpreted_ones_and_happen():
         "freed",
         "refilled",
         "drained",
+        "drained singly",
     }

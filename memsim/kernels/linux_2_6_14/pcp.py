@@ -36,10 +36,10 @@ from memsim.kernels.pcp import (
     pcp_push_range,
     pcp_push_tail,
     pcp_row,
-    prefetch_tail,
-    range_at_tail,
+    pcp_tail,
     refill_whole,
 )
+from memsim.kernels.pcp_free import prefetch_tail, range_at_tail
 from memsim.kernels.placement import OPT_GROUPING, OPT_PCP_HIGH_SHIFT, PolicyTables
 from memsim.kernels.trace_log import LOG_PCPU_DRAIN, keeps_log, log_event
 from memsim.kernels.vmstat import PCP_DRAINED_BLOCKS, PCP_REFILLS
@@ -172,7 +172,7 @@ def free_pages_bulk(
             left -= pages
             continue
         left -= 1
-        prefetch_tail(m, lst, 0)
+        prefetch_tail(m, lst, pcp_tail(m, lst), 0)
         migratetype = free_type(m, tables, pfn)
         m.state[pfn] = 0
         log_event(m, LOG_PCPU_DRAIN, pfn, 0, migratetype)

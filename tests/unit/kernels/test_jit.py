@@ -136,3 +136,8 @@ def test_columns_of_pages_lie_as_kernels_expect():
         assert {column.strides for column in columns} == {(4 * _jit.COLUMNS,)}
         assert [column[-1] for column in columns[2:]] == 2 * [len(mem.next) - 1]
     assert not np.shares_memory(memory.mem.rmap, mem.rmap)
+
+
+def test_the_rows_of_four_buddies_share_a_cache_line():
+    memories = [KernelMachine(MachineSpec((ZoneSpec(0, n, ()),))).memory for n in (1024, 4096)]
+    assert {memory.mem.state.ctypes.data % 64 for memory in memories} == {0}
