@@ -109,12 +109,7 @@ def let_reader_go(memory: Memory, free: Sequence[int]) -> None:
     kept = [memory.pcp_field(z, cpu, f) for f in (L.P_HIGH, L.P_BATCH, L.P_FREE_FACTOR)]
     if node < len(free) and free[node] > free_of_nodes(memory)[node]:
         memory.set_pcp(z, cpu, 0, 1)
-    memory.run(
-        np.full(held, OP_FREE, np.uint8),
-        np.zeros(held, np.uint16),
-        np.full(held, cpu, np.uint16),
-        np.arange(handle, handle + held, dtype=np.int32),
-    )
+    end_process(memory, node, (range(handle, handle + held),))
     memory.set_pcp(z, cpu, *kept)
 
 
@@ -123,20 +118,42 @@ def _cpu_of(memory: Memory, node: int) -> int:
     return cpus.index(node) if node in cpus else 0
 
 
-def let_others_act(memory: Memory, free: Sequence[int], removed: int) -> None:
+def let_others_act(
+    memory: Memory, free: Sequence[int], removed: int, asker: int
+) -> tuple[range, ...]:
     """Let processes take what nodes have more than ``free`` pages, all but the one removed from.
 
-    Each block was tried by a new process, and the record says what was free when it began.
+    Each block was tried by a new process, and the record says what was free when it began. What
+    was taken where it does not run, others took who have ended: it is on that CPU's lists.
+    Returns the handles of what the process holds itself, until ``end_process``.
     """
+    held = []
     for node, pages in enumerate(free):
         taken = free_of_nodes(memory)[node] - pages
         if node == removed or taken <= 0:
             continue
         request = Request(gfp_from_text("GFP_NOWAIT"), Use.KERNEL, nodes=(node,))
         row, handle = memory.add_requests([request]), memory.add_handles(taken)
-        memory.run(
-            np.zeros(taken, np.uint8),
-            np.full(taken, row, np.uint16),
-            np.full(taken, _cpu_of(memory, node), np.uint16),
-            np.arange(handle, handle + taken, dtype=np.int32),
-        )
+        handles = range(handle, handle + taken)
+        _run(memory, 0, row, node, handles)
+        if node == asker:
+            held.append(handles)
+        else:
+            end_process(memory, node, (handles,))
+    return tuple(held)
+
+
+def end_process(memory: Memory, node: int, held: Sequence[range]) -> None:
+    """Give the pages of these handles back, to the lists of a node's first CPU."""
+    for handles in held:
+        _run(memory, OP_FREE, 0, node, handles)
+
+
+def _run(memory: Memory, op: int, row: int, node: int, handles: range) -> None:
+    """Take or free a page for each handle on a node's first CPU."""
+    memory.run(
+        np.full(len(handles), op, np.uint8),
+        np.full(len(handles), row, np.uint16),
+        np.full(len(handles), _cpu_of(memory, node), np.uint16),
+        np.arange(handles.start, handles.stop, dtype=np.int32),
+    )

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memsim.errors import InputError, Problem
-from memsim.fidelity.hot_remove_start import let_others_act, machine, read_pins
+from memsim.fidelity.hot_remove_start import end_process, let_others_act, machine, read_pins
 from memsim.fidelity.kernel_log import Complaint, read_complaints
 from memsim.memory import Memory
 from memsim.memory.hotplug import OfflineOutcome, block_range, offline
@@ -200,8 +200,10 @@ def judge_offlining(folder: Path) -> OfflineReport:
     judged: list[BlockJudged] = []
     for line, scan in zip(lines, scan_state(snapshot, [b.block for b in lines]), strict=True):
         alike = all(b.kernel == b.memsim for b in judged)
-        let_others_act(memory, line.free_before, _node_of(snapshot, line.block))
+        asker = memory.setup.cpu_node[_asks_on(memory, line)]
+        held = let_others_act(memory, line.free_before, _node_of(snapshot, line.block), asker)
         judged.append(_judge(line, offline_block(memory, line), snapshot, alike, scan))
+        end_process(memory, asker, held)
     return OfflineReport(folder.resolve().name, sum(lot.pages for lot in pins), tuple(judged))
 
 
@@ -270,12 +272,17 @@ def _costs(lines: Sequence[BlockLine]) -> Pressure:
 def offline_block(memory: Memory, line: BlockLine) -> OfflineOutcome:
     """Take the block of a line offline, where and for as long as the record says."""
     start, nr_pages = block_range(line.block)
-    node = memory.setup.zones[memory.mem.zone_of[start >> MAX_PAGE_ORDER]].node
-    cpus = memory.setup.cpu_node
-    cpu = next((c for c in range(len(cpus)) if (cpus[c] == node) == line.ran_elsewhere), 0)
-    outcome = offline(memory, start, nr_pages, line.timeout_ns, cpu=cpu)
+    outcome = offline(memory, start, nr_pages, line.timeout_ns, cpu=_asks_on(memory, line))
     memory.advance(outcome.ended_ns)
     return outcome
+
+
+def _asks_on(memory: Memory, line: BlockLine) -> int:
+    """Say on which CPU the process ran that asked for the block to go."""
+    start, _ = block_range(line.block)
+    node = memory.setup.zones[memory.mem.zone_of[start >> MAX_PAGE_ORDER]].node
+    cpus = memory.setup.cpu_node
+    return next((c for c in range(len(cpus)) if (cpus[c] == node) == line.ran_elsewhere), 0)
 
 
 # --- judging --------------------------------------------------------------------------------

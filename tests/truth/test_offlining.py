@@ -36,7 +36,7 @@ CAPTURES = sorted(path.parent for path in FOLDER.rglob(RECORD) if has_offlining(
 BORN_LATER = {("n2_anon", 41)}
 """Kept by a page of the kernel's that was allocated after the state was read (pfn 0x14e8ed)."""
 NEARLY_FULL = {"n2_full0"}
-"""Its other node has 50 MiB left, of which 2 % is less than what new processes take."""
+"""Its other node has 50 MiB left; the kernel kept 300 pages more of one zone (decision 19)."""
 
 
 @pytest.fixture(scope="module", params=CAPTURES, ids=lambda p: p.name)
@@ -58,7 +58,9 @@ def test_pages_moved_and_the_page_that_stopped_it_are_the_kernels(report):
 def test_what_is_free_afterwards_is_what_the_kernel_had(report):
     judged = [b.free for b in report.blocks if b.free != "not judged"]
     assert judged
-    if report.capture not in NEARLY_FULL:
+    if report.capture in NEARLY_FULL:
+        assert max(b.free_difference for b in report.blocks) < 0.025, report.to_text()
+    else:
         assert set(judged) == {"ok"}, report.to_text()
 
 
