@@ -74,6 +74,8 @@ def test_a_trial_that_kills_its_worker_fails_and_the_others_go_on(tmp_path, sche
 def test_a_trial_that_nobody_wants_any_more_stops(scheduler):
     short = next(small().trials())
     long = next(small().at({"duration": "100000s"}).trials())
+    with distributed.Client(scheduler) as client:
+        client.wait_for_workers(2, timeout=60)
     with closing(carry_out_all(iter([short, long]), dask(scheduler), Unwatched())) as going:
         assert next(going).result.status == "ok"
     with distributed.Client(scheduler) as client:
