@@ -24,6 +24,7 @@ from memsim.kernels.system import (
     N_FILE_COST,
     N_LRU_STATS,
     NODE_FIELDS,
+    S_MIGRATED,
     S_STATS_DUE,
     S_STATS_UPDATES,
     clock,
@@ -64,13 +65,16 @@ def stats_updates(m: Mem) -> int:
 
     A page that is looked at changes its list's twice and an event; one that is freed, the files' or
     mapped pages' instead of the list's, and an event; an aged one two lists' and two events; one
-    that is moved the list's and the mapped pages' twice; one that is faulted in three.
+    that is moved the list's and the mapped pages' twice; one that is faulted in three. A call that
+    moves pages has changed them before it ends and counts them: in capture e3 ``n2_full0`` kswapd
+    ages pages of files meanwhile.
     """
     e = m.events
     scanned = int(e[PGSCAN_KSWAPD]) + int(e[PGSCAN_DIRECT])
     stolen = int(e[PGSTEAL_KSWAPD]) + int(e[PGSTEAL_DIRECT])
     aged = 3 * int(e[PGREFILL]) + int(e[PGDEACTIVATE]) + int(e[PGACTIVATE])
-    return 3 * scanned + stolen + aged + 4 * int(e[PGMIGRATE_SUCCESS]) + 3 * int(e[PGFAULT])
+    moved = int(e[PGMIGRATE_SUCCESS]) + int(m.system[S_MIGRATED])
+    return 3 * scanned + stolen + aged + 4 * moved + 3 * int(e[PGFAULT])
 
 
 @helper

@@ -33,7 +33,12 @@ from memsim.kernels.migrate_target import (
     target_request,
 )
 from memsim.kernels.placement import PolicyTables
-from memsim.kernels.system import NR_MIGRATION_FIELDS, S_HUGETLB_ISOLATED, S_MIGRATION
+from memsim.kernels.system import (
+    NR_MIGRATION_FIELDS,
+    S_HUGETLB_ISOLATED,
+    S_MIGRATED,
+    S_MIGRATION,
+)
 from memsim.kernels.trace_log import LOG_MIGRATE_PAGES, log_event
 from memsim.kernels.vmstat import (
     NUMA_PAGES_MIGRATED,
@@ -54,15 +59,13 @@ NOT_TRIED = 1
 SPLIT = 2
 """In place of an errno, plus the order, while the chunk is at hand: the block was split."""
 (
-    MIG_SUCCEEDED,
     MIG_FAILED,
     MIG_THP_SUCCEEDED,
     MIG_THP_FAILED,
     MIG_THP_SPLIT,
     MIG_FAILED_FOLIOS,
-) = range(6)
+) = range(NR_MIGRATION_FIELDS)
 """Base pages, huge pages, and blocks of any size that count in what is returned."""
-assert NR_MIGRATION_FIELDS == 6
 
 
 class Call(NamedTuple):
@@ -94,7 +97,7 @@ def tallied(m: Mem, field: int) -> int:
 @inline
 def tally_success(m: Mem, pages: int) -> None:
     """Count a block that has moved."""
-    tally(m, MIG_SUCCEEDED, pages)
+    m.system[S_MIGRATED] += pages
     tally(m, MIG_THP_SUCCEEDED, 1 if pages == PAGEBLOCK_NR_PAGES else 0)
 
 
@@ -171,7 +174,7 @@ def migrate_pieces(m: Mem, tables: PolicyTables, call: Call, head: int, pages: i
                 continue
             code = move_block(m, tables, call, pfn, attempt)
             if code == 0:
-                tally(m, MIG_SUCCEEDED, 1)
+                m.system[S_MIGRATED] += 1
             elif code == -EAGAIN:
                 retry += 1
             else:
@@ -231,7 +234,7 @@ def note_run(m: Mem, call: Call, first: int, count: int) -> None:
     for i in range(first, first + count):
         call.codes[i] = 0
         call.tries[i] = 1
-    tally(m, MIG_SUCCEEDED, count)
+    m.system[S_MIGRATED] += count
 
 
 @helper
@@ -280,9 +283,10 @@ def migrate_chunk(
 @helper
 def count_migration(m: Mem, mode: int, reason: int) -> None:
     """Count and log what a call has come to."""
-    succeeded, failed = tallied(m, MIG_SUCCEEDED), tallied(m, MIG_FAILED)
+    succeeded, failed = int(m.system[S_MIGRATED]), tallied(m, MIG_FAILED)
     thp_succeeded, thp_failed = tallied(m, MIG_THP_SUCCEEDED), tallied(m, MIG_THP_FAILED)
     thp_split = tallied(m, MIG_THP_SPLIT)
+    m.system[S_MIGRATED] = 0
     m.events[PGMIGRATE_SUCCESS] += succeeded
     m.events[PGMIGRATE_FAIL] += failed
     m.events[THP_MIGRATION_SUCCESS] += thp_succeeded

@@ -163,9 +163,11 @@ S_READ_AT = 96
 READ_SEQUENCES = 8
 S_SPARE_HANDLE, S_SPARE_END = S_READ_AT + READ_SEQUENCES, S_READ_AT + READ_SEQUENCES + 1
 """Handles that pieces of blocks may take which are split: the next one, and the end of them."""
-S_MIGRATION = S_SPARE_END + 1
-"""What the call of migrate_pages at hand has come to (migrate_pages.MIG_*)."""
-NR_MIGRATION_FIELDS = 6
+S_MIGRATED = S_SPARE_END + 1
+"""Pages that the call of migrate_pages at hand has moved; 0 between calls."""
+S_MIGRATION = S_MIGRATED + 1
+"""What else it has come to (migrate_pages.MIG_*)."""
+NR_MIGRATION_FIELDS = 5
 S_NUMA_BALANCING = S_MIGRATION + NR_MIGRATION_FIELDS
 """1: some pages may have NUMA hints (Mem.numa_hints)."""
 S_HUGETLB_ISOLATED = S_NUMA_BALANCING + 1

@@ -131,6 +131,19 @@ def test_what_has_become_of_lists_is_seen_after_150_changes_or_two_seconds():
     assert not low_after(99, 3_999_999_999)
 
 
+def test_pages_that_a_call_has_moved_so_far_are_changes_too():
+    memory = machine(0)
+    mem = memory.mem
+    flush_stats(mem)
+    memory.add_zone_field(0, L.Z_LRU + L.LRU_ACTIVE_FILE, 1)
+    mem.system[S.S_MIGRATED] = 37
+    flush_stats(mem)
+    assert not inactive_is_low(mem, 0, L.LRU_ACTIVE_FILE)
+    mem.system[S.S_MIGRATED] = 38
+    flush_stats(mem)
+    assert inactive_is_low(mem, 0, L.LRU_ACTIVE_FILE)
+
+
 def test_buffers_at_hand_pin_their_pages_until_one_of_them_is_to_be_moved():
     """Capture frag: kswapd gets the last 16 pages of buffers after 19.165, when some were moved."""
     memory = machine(0)
