@@ -62,7 +62,7 @@ from memsim.kernels.pcp_free import (
 )
 from memsim.kernels.placement import PolicyTables
 from memsim.kernels.runs import MANY_HALVINGS
-from memsim.kernels.system import S_MIGRATE_NS, S_NEXT_DUE, book_stall, clock
+from memsim.kernels.system import S_MIGRATE_NS, S_NEXT_DUE, S_NO_TRAITS, book_stall, clock
 from memsim.kernels.trace_log import keeps_log
 from memsim.kernels.vmstat import PGALLOC, PGFREE
 from memsim.kernels.zonelist import AllocContext, next_zone, zone_at_mark, zonelist_zone
@@ -102,7 +102,14 @@ def prefetch_sources(m: Mem, pages: NDArray[np.int32], i: int, stop: int) -> Non
             prefetch(m.state, coming)
         handle = int(m.rmap[int(pages[i + PREFETCH])])
         prefetch(m.page_table, handle)
-        prefetch(m.traits, handle)
+        if int(m.system[S_NO_TRAITS]) == 0:
+            prefetch(m.traits, handle)
+
+
+@inline
+def has_traits(m: Mem, handle: int) -> bool:
+    """Say whether a handle has traits; where none has any, without a look at its cache line."""
+    return int(m.system[S_NO_TRAITS]) == 0 and int(m.traits[handle]) != 0
 
 
 @inline
@@ -113,7 +120,7 @@ def just_moves(m: Mem, home: int, blocktype: int, pfn: int, state: int) -> bool:
     if page_zone(m, pfn) != home or pageblock_type(m, pfn) != blocktype:
         return False
     handle = int(m.rmap[pfn])
-    return not (int(m.traits[handle]) and int(m.page_table[handle]) == pfn + 1)
+    return not (has_traits(m, handle) and int(m.page_table[handle]) == pfn + 1)
 
 
 @inline
@@ -160,7 +167,7 @@ def range_length(m: Mem, run: Run, pages: NDArray[np.int32], i: int, most: int) 
         and int(m.state[target + n]) == kind
         and int(m.rmap[source + n]) == handle + n
         and int(m.page_table[handle + n]) == source + n + 1
-        and int(m.traits[handle + n]) == 0
+        and not has_traits(m, handle + n)
     ):
         n += 1
     return n

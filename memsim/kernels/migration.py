@@ -15,10 +15,12 @@ from memsim.kernels.migrate import isolate_hugetlb, isolate_lru_page
 from memsim.kernels.migrate_pages import is_hugetlb, migrate_pages, putback_movable_pages
 from memsim.kernels.placement import PolicyTables
 from memsim.kernels.swap import lru_add_drain
-from memsim.kernels.system import S_STALL, S_WAITERS
+from memsim.kernels.system import S_NO_TRAITS, S_STALL, S_WAITERS
 
 PREFETCH = 8
 """Blocks between asking for what is to be touched and touching it."""
+TRAITS_A_LINE = 64
+"""Handles whose traits share a cache line."""
 
 
 @helper
@@ -74,6 +76,17 @@ def isolate_pages(mem: Mem, pfns: NDArray[np.int32], taken: NDArray[np.uint8]) -
     return count
 
 
+@helper
+def look_for_traits(m: Mem, handles: int, pages: int) -> None:
+    """Find out whether no handle has traits, if that takes less than to look for pages' own."""
+    found = 1
+    if pages >= handles // TRAITS_A_LINE:
+        found = 0
+        for handle in range(handles):
+            found |= int(m.traits[handle])
+    m.system[S_NO_TRAITS] = 1 if found == 0 else 0
+
+
 @kernel
 def migrate_list(
     mem: Mem,
@@ -93,6 +106,7 @@ def migrate_list(
     m = pointers(mem)
     heads = ptr(pages)
     stop = len(pages)
+    look_for_traits(m, len(mem.traits), stop)
     result = migrate_pages(
         m,
         pointers(policy),

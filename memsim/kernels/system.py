@@ -176,7 +176,9 @@ S_HUGETLB_HANDLE = S_HUGETLB_ISOLATED + 1
 """The handle that holds free huge pages; 0: there is no pool."""
 S_HUGETLB_RESERVED = S_HUGETLB_HANDLE + 1
 """Huge pages that somebody has mapped and not used yet."""
-SYSTEM_FIELDS = S_HUGETLB_HANDLE + 2
+S_NO_TRAITS = S_HUGETLB_RESERVED + 1
+"""1: no handle has traits, as the call of migrate_pages at hand has found when it began."""
+SYSTEM_FIELDS = S_NO_TRAITS + 1
 PACE_NS = 5_000_000
 """So far streams may fall behind before the order of what follows is looked at again."""
 

@@ -8,6 +8,7 @@ from compaction_desk import machine, zone
 from migration_desk import two_nodes
 
 from memsim.kernels import layout as L
+from memsim.kernels.system import S_NO_TRAITS
 from memsim.memory.migrating import (
     UNTOUCHED,
     mbind,
@@ -32,6 +33,19 @@ def test_a_batch_that_succeeds_has_its_node_as_status():
     assert (outcome.targets >= 1024).all()
     assert outcome.took_ns == 10 * 1100
     memory.check()
+
+
+def test_a_trait_of_any_handle_makes_a_call_look_at_those_of_its_pages():
+    memory = two_nodes({0: (130, "anon")})
+    most = np.arange(10, 130)
+    move_pages(memory, most, 1)
+    assert memory.mem.system[S_NO_TRAITS] == 1
+    memory.mem.traits[129] = L.TRAIT_NO_MIGRATE_OP
+    move_pages(memory, most, 0)
+    assert memory.mem.system[S_NO_TRAITS] == 0
+    memory.mem.traits[129] = 0
+    move_pages(memory, [0], 1)
+    assert memory.mem.system[S_NO_TRAITS] == 0
 
 
 def test_F8_3_room_for_two_of_ten_pages():

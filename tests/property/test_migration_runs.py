@@ -104,7 +104,7 @@ def new_memory(profile, seed, *, log):
         held = handles[memory.page_table[handles] > 0]
         if mark:
             memory.mem.state[memory.page_table[held] - 1] |= L.PAGE_PINNED
-        else:
+        elif rng.random() < 0.7:
             memory.mem.traits[held] = rng.choice(TRAITS, len(held))
     return memory, rng
 
