@@ -24,6 +24,7 @@ from memsim.memory import migrating
 from memsim.memory.balancing import demote_to
 from memsim.memory.contiguous import alloc_contig, free_contig
 from memsim.memory.hotplug import OfflineOutcome, Offlining, offline
+from memsim.memory.migrate_call import Call
 from memsim.memory.obstacles import Reason
 from memsim.memory.onlining import online
 from memsim.memory.virtio_mem import VirtioMem, virtio_mem_plug, virtio_mem_unplug
@@ -238,7 +239,7 @@ def _syscall(rng: np.random.Generator, fault: str) -> str:
     node = int(rng.integers(nodes))
     mine = users[migrating.query(memory, users) != node].astype(np.int32)
     before = machine.look()
-    call = migrating.Call(memory, int(rng.integers(2)))
+    call = Call(memory, int(rng.integers(2)))
     taken = mine[call.isolate(mine)]
     happens = _happening(machine, fault if fault != "second" else "exit", 0, 0)
     if happens is not None and rng.integers(2):

@@ -17,7 +17,7 @@ from memsim.memory.contiguous import alloc_contig
 from memsim.memory.hotplug import offline
 from memsim.memory.hotplug_2005 import offline_2005
 from memsim.memory.hugetlb import fault, set_nr_hugepages, unmap
-from memsim.memory.migrating import Call
+from memsim.memory.migrate_call import Call
 from memsim.memory.migrating_2005 import migrate
 from memsim.memory.onlining import online
 from memsim.memory.setup import MachineSetup, ZoneSetup

@@ -6,7 +6,8 @@ import numpy as np
 from compaction_desk import machine, zone
 
 from memsim.kernels import trace_log
-from memsim.memory.migrating import MOVE_GFP, Call
+from memsim.memory.migrate_call import Call
+from memsim.memory.migrating import MOVE_GFP
 from memsim.mm import MigrateMode, MigrateReason, Use, gfp_from_text
 from memsim.schema import Request
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from memsim.errors import InputError, Problem
 from memsim.execute.runner import where
-from memsim.memory.migrating import MigrateOutcome
+from memsim.memory.migrate_call import Attempt, MigrateOutcome
 from memsim.memory.migrating_2005 import Fate, Migrate2005Outcome
 from memsim.mm import WhyStayed
 from memsim.scenario import Trial
@@ -131,7 +131,7 @@ def _page(moved: Moved, place: int) -> PageView:
         int(done.sources[place]),
         int(done.targets[place]) if code == 0 else -1,
         _fate(moved, place, code),
-        tuple((-1, text) for text in _steps(done, place, code)),
+        tuple(_steps(done, place, code)),
     )
 
 
@@ -141,20 +141,29 @@ def _fate(moved: Moved, place: int, code: int) -> str:
     return WhyStayed(moved.why[place]).name.lower().replace("_", " ")
 
 
-def _steps(done: MigrateOutcome, place: int, code: int) -> Iterator[str]:
-    """Say what 6.1 does of a page, by how often it was tried and how that ended."""
-    yield "isolated: taken off its LRU list"
+def _steps(done: MigrateOutcome, place: int, code: int) -> Iterator[tuple[int, str]]:
+    """Say what 6.1 did with the page that was watched."""
+    assert done.watched is not None
+    began, attempts, ended = done.watched
+    tries = int(done.tries[place])
+    yield began, "isolated: taken off its LRU list"
     if code == NOT_TRIED:
-        yield "not tried: the call ended before its turn"
-    tries = abs(int(done.tries[place]))
-    last = "moved: unmapped, copied, mapped again" if code == 0 else names_of.errorcode[-code]
-    for number in range(tries):
-        ended = last if number == tries - 1 else "EAGAIN"
-        yield f"pass {number}: new page allocated, {ended}"
-    if done.tries[place] < 0:
-        yield "split: its pages went on one by one"
+        yield -1, "not tried: the call ended before its turn"
+    for number, attempt in enumerate(attempts, 1):
+        yield attempt.ended_ns, f"pass {attempt.pass_}: {_came_to(attempt)}"
+        if number == -tries:
+            yield attempt.ended_ns, "split: its pages go on one by one"
+    if code == 0 and (not attempts or attempts[-1].code):
+        yield -1, "freed by whoever held it"
     if code:
-        yield "put back on its LRU list"
+        yield ended, "put back on its LRU list"
+
+
+def _came_to(attempt: Attempt) -> str:
+    if attempt.code == 0:
+        return "new page allocated, moved: unmapped, copied, mapped again"
+    what = "new page allocated" if attempt.target >= 0 else "no new page"
+    return f"{what}, {names_of.errorcode[-attempt.code]}"
 
 
 def as_json(found: MigrationView) -> str:

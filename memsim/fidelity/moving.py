@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from memsim.kernels import layout as L
 from memsim.kernels.system import S_DIRTY_BACKGROUND
 from memsim.memory import Memory
+from memsim.memory.migrate_call import UNTOUCHED, MigrateOutcome
 from memsim.memory.migrating import (
-    UNTOUCHED,
-    MigrateOutcome,
     mbind,
     migrate_pages,
     move_pages,

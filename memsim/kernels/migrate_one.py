@@ -164,6 +164,6 @@ def unmap_and_move(
         code = try_to_move(m, tables, source, target, cpu, mode, force)
         if code != 0:
             put_target(m, cpu, target)
-    micros = int(m.system[S_STALL]) // 1000
-    log_event(m, LOG_MIGRATE_PAGE, source, target, attempt, code, micros)
+    spent = int(m.system[S_STALL])
+    log_event(m, LOG_MIGRATE_PAGE, source, target, attempt, code, spent // 1000, spent % 1000)
     return code

@@ -14,8 +14,9 @@ LOG_MIGRATE_PAGE, LOG_MIGRATE_PAGES = 6, 7
 """LOG_FREE: a page that the kernel itself freed (pfn, order). LOG_STEP: a step of the slow path
 (pfn is its STEP_* code). LOG_COMPACTION: compaction's own events (pfn begins the range).
 LOG_MIGRATE_PAGE: an attempt to move a page (pfn; target or -1, pass, errno or 0, microseconds that
-the caller has spent so far). LOG_MIGRATE_PAGES: a call of migrate_pages (pages succeeded in place
-of the pfn; pages failed; huge pages succeeded, failed, split; reason + 16 * mode)."""
+the caller has spent so far, and nanoseconds more). LOG_MIGRATE_PAGES: a call of migrate_pages
+(pages succeeded in place of the pfn; pages failed; huge pages succeeded, failed, split; reason + 16
+* mode)."""
 (
     STEP_ENTER,
     STEP_WAKE,
@@ -66,14 +67,22 @@ COMPACTION_MIGRATEPAGES           pfn: migrate scanner; migrated, failed
 COMPACTION_FINISHED               pfn: migrate scanner; zone, order, result (COMPACT_*)
 ================================  ==============================================================
 """
-LOG_USED, LOG_CAPACITY, LOG_HEADROOM, LOG_EVENT = range(4)
-"""Fields of ``log_cursor``, in rows; a batch stops where fewer than LOG_HEADROOM rows are left."""
+LOG_USED, LOG_CAPACITY, LOG_HEADROOM, LOG_EVENT, LOG_ONLY = range(5)
+"""Fields of ``log_cursor``, in rows; a batch stops where fewer than LOG_HEADROOM rows are left.
+LOG_ONLY is 0, or else the pfn + 1 whose LOG_MIGRATE_PAGE rows alone are kept."""
 
 
 @inline
 def keeps_log(m: Mem) -> bool:
     """Say whether trace events are logged; then every page is handled by itself."""
     return int(m.log_cursor[LOG_CAPACITY]) > 0
+
+
+@inline
+def is_wanted(m: Mem, kind: int, pfn: int) -> bool:
+    """Say whether an event is one of those that are kept."""
+    only = int(m.log_cursor[LOG_ONLY])
+    return only == 0 or (kind == LOG_MIGRATE_PAGE and pfn == only - 1)
 
 
 @inline
@@ -88,7 +97,7 @@ def log_event(
 ) -> None:
     """Write a row of the log where one is kept."""
     row = int(m.log_cursor[LOG_USED])
-    if row < int(m.log_cursor[LOG_CAPACITY]):
+    if row < int(m.log_cursor[LOG_CAPACITY]) and is_wanted(m, kind, pfn):
         at = row * LOG_FIELDS
         m.log[at] = m.log_cursor[LOG_EVENT]
         m.log[at + 1] = kind

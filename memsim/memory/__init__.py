@@ -65,7 +65,7 @@ class Memory:
         self._requests: tuple[Request, ...] = ()
         self.request_rows = np.zeros(0, np.int64)
         self._accounts: Accounts | None = None
-        self.mem = self._new_mem(np.zeros(0, np.int32), np.zeros(4, np.int64))
+        self.mem = self._new_mem(np.zeros(0, np.int32), np.zeros(trace_log.LOG_ONLY + 1, np.int64))
 
     def _new_mem(self, log: NDArray[np.int32], cursor: NDArray[np.int64]) -> L.Mem:
         zones = self.setup.zones
@@ -169,7 +169,7 @@ class Memory:
         """Log the trace events of every batch from now on; ``rows`` are kept at a time."""
         high = max((z.pcp_high for z in self.setup.zones), default=0)
         headroom = high + 2 * PCP_SLACK
-        cursor = np.array([0, rows + headroom, headroom, 0], np.int64)
+        cursor = np.array([0, rows + headroom, headroom, 0, 0], np.int64)
         log = np.zeros((rows + headroom) * trace_log.LOG_FIELDS, np.int32)
         self.mem = self.mem._replace(log=log, log_cursor=cursor)
 

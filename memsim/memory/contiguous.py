@@ -14,7 +14,7 @@ from memsim.kernels.compaction_fast import CLUSTER
 from memsim.kernels.system import S_STALL
 from memsim.memory import Memory
 from memsim.memory.hotplug import TARGET_GFP
-from memsim.memory.migrating import keep_spare_handles
+from memsim.memory.migrate_call import keep_spare_handles
 from memsim.memory.obstacles import OF_PAGE, Obstacle, Reason, left_behind, unmovable_pages
 from memsim.memory.requests import request_row
 from memsim.memory.setup import NO_ZONE

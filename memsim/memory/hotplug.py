@@ -19,7 +19,7 @@ from memsim.kernels import migration
 from memsim.kernels.hugetlb_pool import dissolve_free_huge_pages
 from memsim.kernels.system import S_MIGRATE_NS, S_STALL
 from memsim.memory import Memory
-from memsim.memory.migrating import keep_spare_handles
+from memsim.memory.migrate_call import keep_spare_handles
 from memsim.memory.obstacles import (
     OF_PAGE,
     Obstacle,

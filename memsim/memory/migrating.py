@@ -4,23 +4,21 @@ Source: mm/migrate.c (do_pages_move, do_pages_stat), mm/mempolicy.c (do_migrate_
 mm/gup.c (migrate_longterm_unpinnable_pages), Linux 6.1.192 (spec 8.8).
 
 All of them act on a Memory at its present instant. A handle stands for an address: the same one
-again stands for another address within the same huge page.
+again stands for another address within the same huge page. Of the page at place ``watch`` among
+those that are taken off their lists each attempt is kept.
 """
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from memsim.kernels import layout as L
-from memsim.kernels import migration
-from memsim.kernels.system import S_SPARE_END, S_SPARE_HANDLE
 from memsim.memory import Memory
-from memsim.memory.requests import request_row
+from memsim.memory.migrate_call import UNTOUCHED, Call, MigrateOutcome, pfns_of
 from memsim.mm import (
     MAX_PAGE_ORDER,
     PAGEBLOCK_ORDER,
@@ -33,129 +31,10 @@ from memsim.mm import (
 )
 from memsim.schema import Request
 
-UNTOUCHED = -9999
-"""In place of a page's status: the call wrote none."""
 NOT_PRESENT = -errno.ENOENT
 MOVE_GFP = gfp_from_text("GFP_HIGHUSER_MOVABLE|__GFP_THISNODE")
 MBIND_GFP = gfp_from_text("GFP_HIGHUSER_MOVABLE|__GFP_RETRY_MAYFAIL")
 PIN_GFP = gfp_from_text("GFP_USER|__GFP_NOWARN")
-Handles = NDArray[np.int32]
-Bytes = NDArray[np.int8]
-
-
-@dataclass(frozen=True)
-class MigrateOutcome:
-    """What a call said, and what became of every page that it tried to move."""
-
-    ret: int
-    """What the call returns: 0, the number of pages that stayed, or -1."""
-    errno: int
-    """Why it returned -1, else 0."""
-    status: NDArray[np.int32]
-    """Per page that was asked for: its node, a negative errno, or UNTOUCHED."""
-    handles: NDArray[np.int32]
-    """The pages that were taken off their lists to be moved, in order; each one's fate follows."""
-    codes: NDArray[np.int8]
-    """0: moved. A negative errno: stayed. 1: the call ended before the page's turn."""
-    tries: NDArray[np.int8]
-    """Attempts at it; negative for a huge page that was split."""
-    sources: NDArray[np.int32]
-    """Page frames that they were on."""
-    targets: NDArray[np.int32]
-    """Page frames that they are on now; -1 for what reclaim has taken meanwhile."""
-    split: NDArray[np.int32]
-    """(n, 2) handle of a huge page that was split, and the first of those that its other pages
-    have got, in ascending order."""
-    counters: Mapping[str, int]
-    """By how much the counters of Memory.vmstat have changed; those that have."""
-    took_ns: int
-    """Simulated time that the caller has spent."""
-
-
-class Call:
-    """One system call on its way: what it has tried so far."""
-
-    def __init__(self, memory: Memory, cpu: int) -> None:
-        self.memory, self.cpu = memory, cpu
-        self._before = memory.vmstat()
-        self._tried: list[tuple[Handles, Bytes, Bytes, Handles]] = []
-        self._split: list[tuple[int, int]] = []
-        migration.begin_call(memory.mem, memory.tables, memory.now)
-
-    def isolate(self, handles: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """Take pages off their LRU lists; say of each whether that was possible."""
-        taken = np.zeros(len(handles), np.uint8)
-        migration.isolate_pages(self.memory.mem, _pfns(self.memory, handles), taken)
-        return taken.astype(bool)
-
-    def migrate(
-        self, handles: NDArray[np.int32], request: Request, mode: MigrateMode, reason: MigrateReason
-    ) -> int:
-        """Move isolated pages and put back those that stay; return what the kernel's call does."""
-        row = request_row(request, self.memory.tables, self.memory.setup.mechanism)
-        pfns = _pfns(self.memory, handles)
-        codes, tries = np.zeros((2, len(pfns)), np.int8)
-        spare = keep_spare_handles(self.memory, pfns)
-        orders = _orders(self.memory, pfns)
-        result = migration.migrate_list(
-            self.memory.mem,
-            self.memory.tables,
-            np.array(row, np.int64),
-            pfns,
-            self.cpu,
-            int(mode),
-            int(reason),
-            codes,
-            tries,
-        )
-        for i in np.flatnonzero(tries < 0):
-            self._split.append((int(handles[i]), spare))
-            spare += (1 << int(orders[i])) - 1
-        self._tried.append((handles, codes, tries, pfns))
-        return int(result)
-
-    def outcome(self, result: int, status: NDArray[np.int32]) -> MigrateOutcome:
-        """End the call: ``result`` is what it returns, or a negative errno."""
-        nothing, none_tried = np.zeros(0, np.int32), np.zeros(0, np.int8)
-        tried = self._tried or [(nothing, none_tried, none_tried, nothing)]
-        handles, codes, tries, pfns = (
-            np.concatenate(column) for column in zip(*tried, strict=True)
-        )
-        after = self.memory.vmstat()
-        changed = {name: after[name] - self._before[name] for name in after}
-        return MigrateOutcome(
-            ret=-1 if result < 0 else result,
-            errno=-min(result, 0),
-            status=status,
-            handles=handles,
-            codes=codes,
-            tries=tries,
-            sources=pfns,
-            targets=np.maximum(self.memory.page_table[handles], 0) - 1,
-            split=np.array(self._split, np.int32).reshape(-1, 2),
-            counters={name: change for name, change in changed.items() if change},
-            took_ns=int(migration.time_spent(self.memory.mem)),
-        )
-
-
-def keep_spare_handles(memory: Memory, pfns: NDArray[np.int32]) -> int:
-    """Keep handles at hand for the pages of blocks that may be split; return the first of them."""
-    system = memory.mem.system
-    wanted = int(((1 << _orders(memory, pfns)) - 1).sum())
-    if int(system[S_SPARE_END] - system[S_SPARE_HANDLE]) < wanted:
-        system[S_SPARE_HANDLE] = memory.add_handles(wanted)
-        system[S_SPARE_END] = system[S_SPARE_HANDLE] + wanted
-    return int(system[S_SPARE_HANDLE])
-
-
-def _pfns(memory: Memory, handles: NDArray[np.int32]) -> NDArray[np.int32]:
-    pfns: NDArray[np.int32] = (memory.page_table[handles] - 1).astype(np.int32)
-    return pfns
-
-
-def _orders(memory: Memory, pfns: NDArray[np.int32]) -> NDArray[np.int32]:
-    orders: NDArray[np.int32] = (memory.mem.state[pfns] & L.ORDER_MASK) >> L.ORDER_SHIFT
-    return orders
 
 
 def query(memory: Memory, handles: ArrayLike) -> NDArray[np.int32]:
@@ -183,6 +62,7 @@ def move_pages(
     *,
     move_all: bool = False,
     cpu: int = 0,
+    watch: int = -1,
 ) -> MigrateOutcome:
     """Move each page to its node (one for all, or one per page), as move_pages(2) does (spec 8.8).
 
@@ -191,7 +71,7 @@ def move_pages(
     """
     wanted = np.asarray(handles, np.int32)
     targets = np.broadcast_to(np.asarray(nodes, np.int64), wanted.shape)
-    call = Call(memory, cpu)
+    call = Call(memory, cpu, watch)
     status = np.full(len(wanted), UNTOUCHED, np.int32)
     batch = _Batch(call, status)
     for i, (handle, node) in enumerate(zip(wanted, targets.tolist(), strict=True)):
@@ -263,13 +143,14 @@ def migrate_pages(
     *,
     move_all: bool = False,
     cpu: int = 0,
+    watch: int = -1,
 ) -> MigrateOutcome:
     """Move all pages of a process from old nodes to new ones, as migrate_pages(2) does (spec 8.8).
 
     ``handles`` are all that it has, by ascending address.
     """
     mine = np.asarray(handles, np.int32)
-    call = Call(memory, cpu)
+    call = Call(memory, cpu, watch)
     stayed = 0
     for source, target in node_pairs(old, new):
         chosen = mine[_may_take(memory, mine, move_all) & (query(memory, mine) == source)]
@@ -313,13 +194,14 @@ def mbind(
     strict: bool = False,
     move_all: bool = False,
     cpu: int = 0,
+    watch: int = -1,
 ) -> MigrateOutcome:
     """Bind pages to nodes and move there those that are elsewhere, as mbind(2) does (spec 8.8).
 
     With ``strict`` the call fails (EIO) if a page that may be moved stays; without, it is silent.
     """
     mine = np.asarray(handles, np.int32)
-    call = Call(memory, cpu)
+    call = Call(memory, cpu, watch)
     elsewhere = ~np.isin(query(memory, mine), [*nodes, NOT_PRESENT])
     chosen = mine[_may_take(memory, mine, move_all) & elsewhere]
     took = call.isolate(chosen)
@@ -369,19 +251,19 @@ def pin(
         ):
             return call.outcome(-errno.ENOMEM, _untouched(mine))
         present = mine[memory.page_table[mine] > 0]
-    memory.mem.state[_pfns(memory, present)] |= L.PAGE_PINNED
+    memory.mem.state[pfns_of(memory, present)] |= L.PAGE_PINNED
     return call.outcome(0, _untouched(mine))
 
 
 def unpin(memory: Memory, handles: ArrayLike) -> None:
     """Let go of the references that ``pin`` holds."""
     mine = np.asarray(handles, np.int32)
-    memory.mem.state[_pfns(memory, mine[memory.page_table[mine] > 0])] &= ~L.PAGE_PINNED
+    memory.mem.state[pfns_of(memory, mine[memory.page_table[mine] > 0])] &= ~L.PAGE_PINNED
 
 
 def _in_the_way(memory: Memory, handles: NDArray[np.int32]) -> NDArray[np.bool_]:
     """Say which pages lie where nothing may be pinned for long."""
-    pfns = _pfns(memory, handles)
+    pfns = pfns_of(memory, handles)
     movable = np.array([zone.zone_type == ZoneType.MOVABLE for zone in memory.setup.zones])
     cma = memory.mem.pageblocks[pfns >> PAGEBLOCK_ORDER] == Migratetype.CMA
     there: NDArray[np.bool_] = movable[memory.mem.zone_of[pfns >> MAX_PAGE_ORDER]] | cma

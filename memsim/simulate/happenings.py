@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from memsim.kernels.system import FOREVER
 from memsim.memory import Memory, balancing, migrating
-from memsim.memory.migrating import MigrateOutcome
+from memsim.memory.migrate_call import MigrateOutcome
 from memsim.memory.migrating_2005 import Touches
 from memsim.mm import PAGE_SIZE, WhyStayed
 from memsim.scenario import Trial

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from memsim.kernels import layout as L
 from memsim.memory import Memory, migrating, migrating_2005
-from memsim.memory.migrating import MigrateOutcome
+from memsim.memory.migrate_call import MigrateOutcome
 from memsim.memory.migrating_2005 import Fate, Migrate2005Outcome, Touches
 from memsim.mm import WhyStayed
 from memsim.scenario.event import Event
@@ -58,7 +58,7 @@ def move(
 
     ``where`` is the row of the table so far: when, by which event, whose pages. ``touches`` gives
     the accesses that are to come up to an instant. Of the page at place ``watch`` the steps are
-    kept, where the kernel is of 2005.
+    kept.
     """
     user = user_pages(memory, handles)
     if memory.setup.mechanism == "linux-2.6.14":
@@ -67,13 +67,15 @@ def move(
     shared = memory.mem.traits[wanted] & L.TRAIT_SHARED != 0
     if event.do == "migrate_pages":
         done = migrating.migrate_pages(
-            memory, wanted, event.from_, event.to, move_all=event.move_all
+            memory, wanted, event.from_, event.to, move_all=event.move_all, watch=watch
         )
     elif event.do == "move_pages":
-        done = migrating.move_pages(memory, wanted, event.to[0], move_all=event.move_all)
+        done = migrating.move_pages(
+            memory, wanted, event.to[0], move_all=event.move_all, watch=watch
+        )
     else:
         done = migrating.mbind(
-            memory, wanted, event.to, strict=event.strict, move_all=event.move_all
+            memory, wanted, event.to, strict=event.strict, move_all=event.move_all, watch=watch
         )
     pages = block_pages(memory, wanted)
     moved = done.counters.get("pgmigrate_success", 0)

@@ -11,7 +11,7 @@ from memsim.kernels import layout as L
 from memsim.kernels.migrate_pages import NOT_TRIED, chunk_end, putback_pieces
 from memsim.kernels.migrate_split import split_huge_page
 from memsim.kernels.swapfile import add_to_swap
-from memsim.memory.migrating import Call, keep_spare_handles
+from memsim.memory.migrate_call import Call, keep_spare_handles
 from memsim.memory.setup import Pressure
 from memsim.mm import MigrateMode, MigrateReason, Migratetype, ZoneType
 

@@ -14,7 +14,7 @@ from memsim.kernels import layout as L
 from memsim.kernels import system as S
 from memsim.memory import hotplug
 from memsim.memory.hotplug import Offlining
-from memsim.memory.migrating import keep_spare_handles
+from memsim.memory.migrate_call import keep_spare_handles
 from memsim.memory.obstacles import Reason
 from memsim.mm import Migratetype
 from memsim.mm_init.resize import SizeRules

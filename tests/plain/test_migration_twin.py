@@ -9,7 +9,7 @@ from migration_twins import SPANS, M, R, U, differences, sources, spec_of, targe
 from oracle import naive_migration as naive
 
 from memsim.kernels import system as S
-from memsim.memory.migrating import Call, keep_spare_handles
+from memsim.memory.migrate_call import Call, keep_spare_handles
 from memsim.mm import MigrateMode, MigrateReason, Use
 from memsim.schema import Request
 

@@ -9,8 +9,8 @@ from migration_desk import two_nodes
 
 from memsim.kernels import layout as L
 from memsim.kernels.system import S_NO_TRAITS
+from memsim.memory.migrate_call import UNTOUCHED
 from memsim.memory.migrating import (
-    UNTOUCHED,
     mbind,
     migrate_pages,
     move_pages,

@@ -144,12 +144,16 @@ def test_a_plan_takes_the_easiest_blocks_first():
 
 def test_a_migration_is_explained_page_by_page():
     found = explain_migration(trial(), 1, page=0)
-    assert found.page is not None and found.page.steps
+    assert found.page is not None
+    assert [what.partition(":")[0] for _, what in found.page.steps] == ["isolated", "pass 0"]
+    assert found.page.steps[0][0] < found.page.steps[1][0]
     (group,) = found.stayed
     assert (group.why, group.use) == ("pinned", "anon")
     stuck = explain_migration(trial(), 1, page=group.places[0])
     assert stuck.page.fate == "pinned" and stuck.page.new_pfn == -1
     assert "pages to move" in as_markdown(stuck)
+    when = [instant for instant, _ in stuck.page.steps]
+    assert len(when) == 12 and when == sorted(when) and when[-1] == stuck.row.migrate_model_ns
     assert json.loads(as_json(found))["row"]["stayed"]["pinned"] == group.pages
     with pytest.raises(InputError, match="this trial has 1 migration"):
         explain_migration(trial(), 2)
